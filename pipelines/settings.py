@@ -1,0 +1,75 @@
+"""Settings of tracemill: the only module that reads the environment.
+
+Every variable stands in ``.env.example`` with its meaning. A plain dataclass, because each command line call
+pays for the imports made here.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(ValueError):
+    """A variable of the environment holds something that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where state lives, which database to use, what to watch."""
+
+    home: Path
+    """Embedded cluster, Dagster home, redaction key, archive."""
+    database_url: str | None
+    """DSN of the warehouse, passed on unchanged; None means the embedded server under ``home``."""
+    reader_database_url: str | None
+    """DSN of a login without rights of its own that may SET ROLE app_readonly; used by ``tracemill query``."""
+    watched_folders: tuple[Path, ...]
+    """Folders whose new log files the sensor ingests."""
+    project_prefixes: Mapping[str, str] = field(default_factory=dict)
+    """Path prefix of a log's working directory → project id; the longest prefix wins."""
+    device_id: str = "unknown"
+    """Name of this machine, kept as provenance."""
+    redaction_key: str | None = None
+    """Key of the keyed hashes that replace secrets; None means the key file under ``home``."""
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def dbt_project(self) -> Path:
+        return REPOSITORY / "dbt_project"
+
+    @property
+    def migrations(self) -> Path:
+        return REPOSITORY / "sql" / "migrations"
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment; raises SettingsError naming the variable that cannot be used."""
+    env = os.environ if environment is None else environment
+    claude = Path(env.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser() / "projects"
+    watched = env.get("TRACEMILL_WATCHED_FOLDERS")
+    return Settings(
+        home=Path(env.get("TRACEMILL_HOME") or ".tracemill").expanduser().absolute(),
+        database_url=env.get("TRACEMILL_DATABASE_URL") or env.get("DATABASE_URL") or None,
+        reader_database_url=env.get("TRACEMILL_READER_DATABASE_URL") or None,
+        watched_folders=tuple(Path(p).expanduser() for p in watched.split(os.pathsep)) if watched else (claude,),
+        project_prefixes=_project_prefixes(env.get("TRACEMILL_PROJECTS", "")),
+        device_id=env.get("TRACEMILL_DEVICE_ID") or socket.gethostname(),
+        redaction_key=env.get("TRACEMILL_REDACTION_KEY") or None,
+    )
+
+
+def _project_prefixes(text: str) -> dict[str, str]:
+    prefixes = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        prefix, separator, project = entry.rpartition("=")
+        if not separator or not prefix or not project:
+            raise SettingsError(f"TRACEMILL_PROJECTS: {entry!r} is not PATH_PREFIX=PROJECT; separate entries by commas.")
+        prefixes[prefix] = project
+    return prefixes

@@ -1,0 +1,162 @@
+"""One PostgreSQL server per test run, one database per test.
+
+The server is started by the first test that needs it, whichever process that test runs in, and stopped by the
+process that controls the run. Tests get clones of a migrated template database, so they never see each other.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from pipelines.database import connect, embedded, migrations
+from pipelines.settings import REPOSITORY, Settings
+
+_RUN = "TRACEMILL_TEST_RUN"
+_TEMPLATE = "tracemill_template"
+_NO_DURABILITY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "256MB",
+    "max_connections": "200",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[_RUN] = tempfile.mkdtemp(prefix="tracemill-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        run = Path(os.environ.pop(_RUN))
+        embedded.stop(run)
+        shutil.rmtree(run, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server() -> embedded.Status:
+    """The server of this run. It does not survive a crash: tests that kill a server start their own."""
+    return embedded.start(Path(os.environ[_RUN]), options=_NO_DURABILITY)
+
+
+@pytest.fixture(scope="session")
+def template(server: embedded.Status) -> str:
+    """Name of the migrated database that tests clone."""
+    with (Path(os.environ[_RUN]) / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with connect(server.dsn("postgres"), autocommit=True) as admin:
+            made = admin.execute("select 1 from pg_database where datname = %s", [_TEMPLATE]).fetchone()
+            if made is None:
+                unfinished = f"{_TEMPLATE}_unfinished"
+                admin.execute(sql.SQL("create database {}").format(sql.Identifier(unfinished)))
+                migrations.migrate(server.dsn(unfinished))
+                admin.execute(
+                    sql.SQL("alter database {} rename to {}").format(
+                        sql.Identifier(unfinished), sql.Identifier(_TEMPLATE)
+                    )
+                )
+    return _TEMPLATE
+
+
+@contextmanager
+def temporary_database(server: embedded.Status, template: str | None = None) -> Iterator[str]:
+    """DSN of a new database, empty or a clone, dropped at the end whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex}"
+    identifier = sql.Identifier(name)
+    with connect(server.dsn("postgres"), autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("create database {} template {}").format(identifier, sql.Identifier(template or "template0"))
+        )
+        if template is not None:
+            _copy_database_settings(admin, template, name)
+    try:
+        yield server.dsn(name)
+    finally:
+        with connect(server.dsn("postgres"), autocommit=True) as admin:
+            admin.execute(sql.SQL("drop database if exists {} with (force)").format(identifier))
+
+
+def _copy_database_settings(admin: psycopg.Connection, template: str, name: str) -> None:
+    """A clone lacks what ALTER DATABASE … SET and GRANT … ON DATABASE gave the original."""
+    admin.execute(
+        """
+        insert into pg_db_role_setting (setdatabase, setrole, setconfig)
+        select copy.oid, s.setrole, s.setconfig
+        from pg_db_role_setting as s
+        join pg_database as original on original.oid = s.setdatabase and original.datname = %s
+        join pg_database as copy on copy.datname = %s
+        """,
+        [template, name],
+    )
+    admin.execute(
+        """
+        update pg_database as copy set datacl = original.datacl
+        from pg_database as original where original.datname = %s and copy.datname = %s
+        """,
+        [template, name],
+    )
+
+
+@pytest.fixture
+def dsn(server: embedded.Status, template: str) -> Iterator[str]:
+    """DSN of a fresh, migrated database of the test's own."""
+    with temporary_database(server, template) as database:
+        yield database
+
+
+@pytest.fixture
+def empty_dsn(server: embedded.Status) -> Iterator[str]:
+    """DSN of a fresh database without any migration."""
+    with temporary_database(server) as database:
+        yield database
+
+
+@pytest.fixture
+def connection(dsn: str) -> Iterator[psycopg.Connection]:
+    """Superuser connection to ``dsn``, not in autocommit."""
+    with connect(dsn) as opened:
+        yield opened
+
+
+@pytest.fixture
+def server_home() -> Iterator[Path]:
+    """Home folder for a server of the test's own, stopped and removed afterwards.
+
+    Not under tmp_path: pytest closes those folders to the system user that the server runs as.
+    """
+    home = Path(tempfile.mkdtemp(prefix="tracemill-home-"))
+    yield home
+    embedded.stop(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def settings(dsn: str, tmp_path: Path) -> Settings:
+    """Settings with a home of the test's own and its database."""
+    return Settings(
+        home=tmp_path / "home",
+        database_url=dsn,
+        reader_database_url=None,
+        watched_folders=(tmp_path / "watched",),
+        device_id="test-device",
+        redaction_key="key of the tests",
+    )
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The reference corpus beside the checkout."""
+    folder = REPOSITORY.parent / "shared" / "corpus"
+    if not folder.is_dir():
+        pytest.skip(f"the reference corpus is not there: {folder}")
+    return folder

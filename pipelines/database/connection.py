@@ -2,6 +2,9 @@
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from pipelines.database.errors import InvalidDsnError
 
 _CONNECT_SECONDS = 10
 
@@ -9,10 +12,13 @@ _CONNECT_SECONDS = 10
 def connect(dsn: str, *, role: str | None = None, autocommit: bool = False) -> psycopg.Connection:
     """A connection to ``dsn``, acting as ``role`` when given.
 
-    What the DSN says itself (timeout, application name) holds. Raises psycopg.Error; ``describe_error`` makes a
-    sentence of it.
+    What the DSN says itself (timeout, application name) holds. Raises psycopg.Error, InvalidDsnError among them;
+    ``describe_error`` makes a sentence of it.
     """
-    given = psycopg.conninfo.conninfo_to_dict(dsn)
+    try:
+        given = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise InvalidDsnError from None
     defaults = {"application_name": "tracemill", "connect_timeout": _CONNECT_SECONDS}
     connection = psycopg.connect(
         dsn,

@@ -34,7 +34,8 @@ DAGSTER = "dagster"
 
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "tracemill"
-_START_SECONDS = 60
+_START_SECONDS = 180
+_IMPOSSIBLE_PID = 2**30
 _LONGEST_SOCKET_FOLDER = 90
 """A unix socket's path may have 107 bytes on Linux, 103 on macOS; the file name takes 14 of them."""
 
@@ -89,6 +90,8 @@ def start(home: Path, *, options: Mapping[str, str] | None = None) -> Status:
 
     ``options`` are server settings that hold for this start only, over the defaults. Raises EmbeddedServerError.
     """
+    if os.geteuid() == 0 and _system_user() is None:
+        _create_system_user()
     layout = _layout(home)
     with _locked(layout):
         found = _status(layout)
@@ -97,7 +100,7 @@ def start(home: Path, *, options: Mapping[str, str] | None = None) -> Status:
         _prepare_folders(layout)
         if not (layout.data / "PG_VERSION").exists():
             _create_cluster(layout)
-        _remove_stale_pid_file(layout)
+        _disown_lock_files(layout)
         _launch(layout, {**_defaults(), **(options or {})})
         found = _status(layout)
         _create_databases(found)
@@ -138,33 +141,28 @@ def binaries() -> Path:
 
 
 def _layout(home: Path) -> _Layout:
-    user = None
-    if os.geteuid() == 0:
-        try:
-            user = pwd.getpwnam(_SYSTEM_USER)
-        except KeyError:
-            user = _create_system_user()
-    return _Layout(root=home.absolute() / "postgres", user=user)
+    return _Layout(root=home.absolute() / "postgres", user=_system_user() if os.geteuid() == 0 else None)
 
 
-def _create_system_user() -> pwd.struct_passwd:
+def _system_user() -> pwd.struct_passwd | None:
     try:
-        subprocess.run(
-            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _SYSTEM_USER],
-            check=True, capture_output=True, text=True, timeout=30,
-        )  # fmt: skip
-    except subprocess.CalledProcessError as error:
-        if error.returncode != 9:  # 9: another process has just made it
-            raise EmbeddedServerError(
-                f"PostgreSQL does not run as root and the system user {_SYSTEM_USER} could not be created "
-                f"({_last_line(error.stderr)}): create it, or run tracemill as an ordinary user."
-            ) from error
+        return pwd.getpwnam(_SYSTEM_USER)
+    except KeyError:
+        return None
+
+
+def _create_system_user() -> None:
+    command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _SYSTEM_USER]
+    try:
+        outcome = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        reason = _last_line(outcome.stderr)
     except FileNotFoundError:
+        reason = "useradd is missing"
+    if _system_user() is None:  # asked for, because another process may just have created it
         raise EmbeddedServerError(
-            f"PostgreSQL does not run as root and useradd is missing: create the system user {_SYSTEM_USER}, "
-            "or run tracemill as an ordinary user."
-        ) from None
-    return pwd.getpwnam(_SYSTEM_USER)
+            f"PostgreSQL does not run as root and the system user {_SYSTEM_USER} could not be created ({reason}): "
+            "create it, or run tracemill as an ordinary user."
+        )
 
 
 @contextmanager
@@ -236,6 +234,8 @@ def _defaults() -> dict[str, str]:
         # A query over every month locks each partition and each of its indexes.
         "max_locks_per_transaction": "256",
         "track_io_timing": "on",
+        # A client that was killed must not keep its locks until its statement ends.
+        "client_connection_check_interval": "1s",
         "jit": "off",
         "timezone": "UTC",
         "log_timezone": "UTC",
@@ -279,7 +279,7 @@ def _create_databases(server: Status) -> None:
 
 def _status(layout: _Layout) -> Status:
     stopped = Status(running=False, data=layout.data, socket_folder=layout.socket_folder, version=_disk_version(layout))
-    pid = _recorded_pid(layout)
+    pid = _recorded_pid(layout.data / "postmaster.pid")
     if pid is None:
         return stopped
     try:
@@ -300,24 +300,31 @@ def _disk_version(layout: _Layout) -> str | None:
         return None
 
 
-def _recorded_pid(layout: _Layout) -> int | None:
+def _recorded_pid(lock_file: Path) -> int | None:
     try:
-        return int((layout.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        return int(lock_file.read_text().split("\n", 1)[0])
     except (OSError, ValueError):
         return None
 
 
-def _remove_stale_pid_file(layout: _Layout) -> None:
-    """PostgreSQL takes any living process with the recorded pid for its own: wrong after a reboot or in a container."""
-    pid = _recorded_pid(layout)
-    if pid is None:
-        return
-    try:
-        program = Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return
-    if program != "postgres":
-        (layout.data / "postmaster.pid").unlink(missing_ok=True)
+def _disown_lock_files(layout: _Layout) -> None:
+    """Make a crashed server's lock files name no living process.
+
+    PostgreSQL takes whatever has the recorded pid for its server: another program after a reboot or in a container,
+    or a dead server whose parent never asked for its exit status. The rest of the files stays, because by it
+    PostgreSQL finds out whether children of the crashed server still use its memory.
+    """
+    for lock_file in (layout.data / "postmaster.pid", layout.socket_folder / ".s.PGSQL.5432.lock"):
+        pid = _recorded_pid(lock_file)
+        if pid is None:
+            continue
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()  # empty for a process that has ended
+        except OSError:
+            continue
+        if os.fsencode(layout.data) not in command:
+            _, *rest = lock_file.read_text().split("\n")
+            lock_file.write_text("\n".join([str(_IMPOSSIBLE_PID), *rest]))
 
 
 def _run(layout: _Layout, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from pipelines.settings import REPOSITORY
 
 FOLDER = REPOSITORY / "sql" / "migrations"
 
-_LOCK = 7_226_310_744_811_520_019
+LOCK = 7_226_310_744_811_520_019
 """Key of the advisory lock; any number will do as long as it never changes."""
 _OLDEST_SERVER = 16
 
@@ -85,7 +85,7 @@ def _lock(connection: psycopg.Connection, wait_seconds: int) -> None:
     """Held by the session: it goes away with the connection, however that ends."""
     try:
         connection.execute("select set_config('lock_timeout', %s, false)", [f"{wait_seconds}s"])
-        connection.execute("select pg_advisory_lock(%s)", [_LOCK])
+        connection.execute("select pg_advisory_lock(%s)", [LOCK])
         connection.execute("select set_config('lock_timeout', '5s', false)")
     except psycopg.errors.LockNotAvailable:
         raise MigrationError(

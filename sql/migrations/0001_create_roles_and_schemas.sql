@@ -1,4 +1,3 @@
--- migrate:up
 -- Roles are cluster-wide, so another database of the same cluster may have made them, even at this moment.
 set local lock_timeout = '5s';
 
@@ -80,5 +79,3 @@ begin
     execute format('grant create on database %I to tracemill_dbt', current_database());
 end
 $$;
-
--- migrate:down

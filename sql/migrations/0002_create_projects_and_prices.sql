@@ -1,4 +1,3 @@
--- migrate:up
 set local lock_timeout = '5s';
 set local role tracemill_owner;
 
@@ -109,13 +108,17 @@ alter table app.project_config force row level security;
 alter table app.project_members enable row level security;
 alter table app.project_members force row level security;
 
+drop policy if exists platform_all on app.project_config;
 create policy platform_all on app.project_config
 to tracemill_owner, tracemill_ingest, tracemill_dbt using (true) with check (true);
+drop policy if exists platform_all on app.project_members;
 create policy platform_all on app.project_members
 to tracemill_owner, tracemill_ingest, tracemill_dbt using (true) with check (true);
+drop policy if exists own_projects on app.project_config;
 create policy own_projects on app.project_config for select
 to service_role, authenticated, app_user, app_admin, app_readonly
 using (project_id = any((select app.current_projects())::text []));
+drop policy if exists own_projects on app.project_members;
 create policy own_projects on app.project_members for select
 to service_role, authenticated, app_user, app_admin, app_readonly
 using (project_id = any((select app.current_projects())::text []));
@@ -126,4 +129,3 @@ grant select on app.model_prices to tracemill_dbt, service_role, authenticated, 
 grant select, insert, update on app.project_config, app.model_prices to tracemill_ingest;
 
 reset role;
--- migrate:down

@@ -1,4 +1,3 @@
--- migrate:up
 set local lock_timeout = '5s';
 set local role tracemill_owner;
 
@@ -116,4 +115,3 @@ grant select, insert, update, delete on ops.touched_days, ops.aggregation_days, 
 grant select on ops.ingest_files, ops.quarantined_records to tracemill_dbt;
 
 reset role;
--- migrate:down

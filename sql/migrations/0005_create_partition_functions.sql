@@ -1,4 +1,3 @@
--- migrate:up
 set local lock_timeout = '5s';
 set local role tracemill_owner;
 
@@ -46,4 +45,3 @@ comment on function ops.ensure_month_partitions is 'Makes the monthly partitions
 grant execute on function ops.ensure_month_partitions(date, date) to tracemill_ingest;
 
 reset role;
--- migrate:down

@@ -1,4 +1,3 @@
--- migrate:up
 -- Monthly RANGE partitions live in schema partitions. The timestamp is part of each primary key only because
 -- PostgreSQL asks for it: identity is (project_id, key), which ingest keeps under a lock per project.
 set local lock_timeout = '5s';
@@ -69,7 +68,7 @@ create table if not exists raw.command_executions (
     constraint counts_are_not_negative check (request_count >= 0 and tool_calls >= 0 and tool_errors >= 0)
 ) partition by range (timestamp);
 
-create index if not exists command_executions_by_time on raw.command_executions using brin (timestamp);
+create index if not exists command_executions_by_time on raw.command_executions (project_id, timestamp desc);
 create index if not exists command_executions_by_base on raw.command_executions (project_id, command_base, timestamp);
 create index if not exists command_executions_by_session on raw.command_executions (project_id, session_id);
 create index if not exists command_executions_by_batch on raw.command_executions (batch_id) where batch_id is not null;
@@ -125,6 +124,19 @@ comment on column raw.command_executions.model_version is 'Model that produced m
 comment on column raw.command_executions.ingested_at is 'When the row was first written.';
 comment on column raw.command_executions.updated_at is 'When it last changed.';
 
+create table if not exists ops.execution_aliases (
+    project_id text not null,
+    alias_id uuid not null,
+    execution_id uuid not null,
+    constraint execution_aliases_pkey primary key (project_id, alias_id)
+);
+comment on table ops.execution_aliases is 'Executions seen under another id first (a headless run and its transcript, a copied session), one row per later id.';
+comment on column ops.execution_aliases.project_id is 'Tenant.';
+comment on column ops.execution_aliases.alias_id is 'Id under which the execution was seen again.';
+comment on column ops.execution_aliases.execution_id is 'Id in raw.command_executions.';
+grant select, insert on ops.execution_aliases to tracemill_ingest;
+grant select on ops.execution_aliases to tracemill_dbt;
+
 create table if not exists raw.model_requests (
     project_id text not null,
     request_key text collate "C" not null,
@@ -134,6 +146,7 @@ create table if not exists raw.model_requests (
     request_id text,
     session_id text,
     execution_id uuid not null,
+    is_owner_inferred boolean not null default false,
     prompt_id uuid,
     agent_id text,
     model text not null,
@@ -177,8 +190,8 @@ create table if not exists raw.model_requests (
 
 create index if not exists model_requests_by_time on raw.model_requests using brin (timestamp);
 create index if not exists model_requests_by_execution on raw.model_requests (project_id, execution_id);
-create index if not exists model_requests_of_agents on raw.model_requests (project_id, session_id)
-where agent_id is not null;
+create index if not exists model_requests_by_inference on raw.model_requests (project_id, session_id)
+where is_owner_inferred;
 
 comment on table raw.model_requests is 'One row per API response, however many log lines and files repeat it.';
 comment on column raw.model_requests.project_id is 'Tenant.';
@@ -189,6 +202,7 @@ comment on column raw.model_requests.message_id is 'message.id of the response.'
 comment on column raw.model_requests.request_id is 'Id of the API request; NULL for back ends that give none.';
 comment on column raw.model_requests.session_id is 'Session as named by the client.';
 comment on column raw.model_requests.execution_id is 'Execution that owns the response.';
+comment on column raw.model_requests.is_owner_inferred is 'True where the log does not name the execution and ingest found it: by prompt, by the tool use that started the subagent, else by time.';
 comment on column raw.model_requests.prompt_id is 'promptId of the prompt that caused it, where the log has one.';
 comment on column raw.model_requests.agent_id is 'Subagent that made the request; NULL in the main conversation.';
 comment on column raw.model_requests.model is 'Model that answered.';
@@ -226,6 +240,7 @@ create table if not exists raw.tool_calls (
     timestamp timestamptz not null,
     session_id text,
     execution_id uuid not null,
+    is_owner_inferred boolean not null default false,
     prompt_id uuid,
     message_id text,
     agent_id text,
@@ -246,8 +261,10 @@ create table if not exists raw.tool_calls (
 
 create index if not exists tool_calls_by_time on raw.tool_calls using brin (timestamp);
 create index if not exists tool_calls_by_execution on raw.tool_calls (project_id, execution_id);
-create index if not exists tool_calls_of_agents on raw.tool_calls (project_id, session_id)
-where agent_id is not null or spawned_agent_id is not null;
+create index if not exists tool_calls_by_inference on raw.tool_calls (project_id, session_id)
+where is_owner_inferred;
+create index if not exists tool_calls_by_agent on raw.tool_calls (project_id, spawned_agent_id)
+where spawned_agent_id is not null;
 
 comment on table raw.tool_calls is 'One row per tool use.';
 comment on column raw.tool_calls.project_id is 'Tenant.';
@@ -255,6 +272,7 @@ comment on column raw.tool_calls.tool_use_id is 'Id that the model gave the tool
 comment on column raw.tool_calls.timestamp is 'When the model asked for the tool, UTC; fixed at first sight.';
 comment on column raw.tool_calls.session_id is 'Session as named by the client.';
 comment on column raw.tool_calls.execution_id is 'Execution that owns the tool use.';
+comment on column raw.tool_calls.is_owner_inferred is 'True where the log does not name the execution and ingest found it: by prompt, by the tool use that started the subagent, else by time.';
 comment on column raw.tool_calls.prompt_id is 'promptId of the prompt that caused it, where the log has one.';
 comment on column raw.tool_calls.message_id is 'Response that asked for the tool.';
 comment on column raw.tool_calls.agent_id is 'Subagent that used the tool; NULL in the main conversation.';
@@ -278,6 +296,8 @@ begin
         execute format('alter table raw.%I enable row level security', table_name);
         execute format('alter table raw.%I force row level security', table_name);
         execute format('alter table partitions.%I enable row level security', table_name || '_default');
+        execute format('drop policy if exists platform_all on raw.%I', table_name);
+        execute format('drop policy if exists own_projects on raw.%I', table_name);
         execute format('create policy platform_all on raw.%I to tracemill_owner, tracemill_ingest, tracemill_dbt using (true) with check (true)', table_name);
         execute format(
             'create policy own_projects on raw.%I for select to service_role, authenticated, app_user, app_admin, app_readonly '
@@ -290,4 +310,3 @@ end
 $$;
 
 reset role;
--- migrate:down

@@ -1,0 +1,125 @@
+"""Log files on disk: finding them, telling them apart, opening them.
+
+A file is identified by a keyed hash of device and absolute path, because a path may hold a secret; what it
+holds is told apart by a keyed hash of its first bytes, so that a grown file differs from a replaced one.
+"""
+
+import gzip
+import hmac
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+HEAD_BYTES = 256 * 1024
+_IDENTITY_BYTES = 4096
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """One file as found on disk; reading it may still fail."""
+
+    path: Path
+    size: int
+    modified_at: datetime
+    named: bool
+    """Named by the person rather than found in a folder: not being a log is then a problem."""
+
+
+class Unreadable(Exception):
+    """A file cannot be read; the message says why in words."""
+
+
+def discover(paths: Iterable[Path]) -> list[Path]:
+    """Regular files under ``paths``, sorted, each once; symbolic links to folders are not followed."""
+    return [file.path for file in find(paths)]
+
+
+def find(paths: Iterable[Path]) -> list[LogFile]:
+    """Like ``discover``, with what ``stat`` says. Raises Unreadable for a path that does not exist."""
+    found: dict[str, LogFile] = {}
+    for path in paths:
+        root = Path(os.path.realpath(path.expanduser()))
+        if not root.exists():
+            raise Unreadable(f"{path} does not exist; give a log file or a folder that holds some.")
+        entries = _walk(str(root)) if root.is_dir() else [(str(root), root.stat())]
+        for name, stat in entries:
+            found.setdefault(
+                name,
+                LogFile(Path(name), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC), named=not root.is_dir()),
+            )
+    return [found[name] for name in sorted(found)]
+
+
+def _walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    try:
+        entries = list(os.scandir(folder))
+    except PermissionError as error:
+        raise Unreadable(f"{folder} cannot be listed: {error.strerror}; check its permissions.") from error
+    for entry in entries:
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path)
+            elif entry.is_file():
+                yield os.path.realpath(entry.path), entry.stat()
+        except FileNotFoundError:
+            continue
+
+
+def keyed_hash(key: bytes, *parts: str | bytes) -> str:
+    """Hex HMAC-SHA-256 of the parts, 128 bits of it: equal inputs stay equal, and say nothing without the key."""
+    joined = b"\x00".join(part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part for part in parts)
+    return hmac.digest(key, joined, "sha256")[:16].hex()
+
+
+def read_head(path: Path) -> bytes:
+    """First bytes of the file, decompressed. Raises Unreadable."""
+    with _opened(path) as stream:
+        try:
+            return stream.read(HEAD_BYTES)
+        except Exception as error:
+            raise Unreadable(f"it cannot be decompressed ({error}); is it complete?") from error
+
+
+def open_at(path: Path, offset: int) -> BinaryIO:
+    """A decompressed stream positioned ``offset`` bytes into it. Raises Unreadable."""
+    stream = _opened(path)
+    if stream.seekable():
+        stream.seek(offset)
+    else:
+        while offset > 0 and (skipped := len(stream.read(min(offset, 1 << 20)))):
+            offset -= skipped
+    return stream
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise Unreadable(f"{error.strerror or error}; check that the file exists and may be read.") from error
+    magic = raw.read(4)
+    raw.seek(0)
+    if magic.startswith(_GZIP_MAGIC):
+        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+    if magic == _ZSTD_MAGIC:
+        import zstandard
+
+        return cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    return raw
+
+
+def content_key(key: bytes, head: bytes) -> str:
+    """Length and keyed hash of the first 4 KiB, or of all there is of a shorter file."""
+    start = head[:_IDENTITY_BYTES]
+    return f"{len(start)}:{keyed_hash(key, start)}"
+
+
+def has_content_key(key: bytes, head: bytes, expected: str) -> bool:
+    """Whether the file still begins with what ``expected`` was made of: it may have grown since."""
+    length = int(expected.partition(":")[0])
+    return len(head) >= length and content_key(key, head[:length]) == expected

@@ -1,0 +1,100 @@
+"""One batch into the raw tables: COPY into staging tables, then set-based SQL, in the caller's transaction.
+
+The SQL lies beside this module, one file a step, run in order. A lock per project, held until commit, keeps
+identity: whoever merges sees everything that others have committed before.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from pipelines.ingest.prices import ModelPrice
+from pipelines.ingest.report import TableCounts
+from pipelines.ingest.rows import Row, StagedRows
+
+_SQL = Path(__file__).parent / "sql"
+
+_LOCK = "select pg_advisory_xact_lock(hashtextextended('tracemill.project.' || %s, 0))"
+
+
+def prepare(connection: psycopg.Connection[Any], device_id: str) -> None:
+    """Makes the session's staging tables; to be called once per connection, outside the batch's transaction."""
+    connection.execute(_statements("stage"))
+    connection.execute("select set_config('app.device_id', %s, false)", [device_id])
+    # A batch is small beside the tables it meets: indexes always, and no time lost on compiling plans.
+    connection.execute("set jit = off")
+    connection.execute("set enable_partitionwise_join = off")
+    connection.commit()
+
+
+def ensure_partitions(connection: psycopg.Connection[Any], staged: StagedRows) -> None:
+    """Makes the monthly partitions of the batch's own months and three months ahead, in a transaction of its own."""
+    if staged.first_at is None or staged.last_at is None:
+        return
+    connection.execute(
+        "select ops.ensure_month_partitions((%s::timestamptz at time zone 'UTC')::date, "
+        "greatest((%s::timestamptz at time zone 'UTC')::date, (now() at time zone 'UTC')::date + interval '3 months')::date)",
+        [staged.first_at, staged.last_at],
+    )
+    connection.commit()
+
+
+def store_prices(connection: psycopg.Connection[Any], price_rows: Sequence[ModelPrice]) -> None:
+    """Keeps the prices of models that have none yet, in a transaction of its own: a price once used is not rewritten."""
+    if price_rows:
+        columns = sql.SQL(", ").join(sql.Identifier(name) for name in ModelPrice.__struct_fields__)
+        values = sql.SQL(", ").join(sql.Placeholder() for _ in ModelPrice.__struct_fields__)
+        connection.cursor().executemany(
+            sql.SQL("insert into app.model_prices ({}) values ({}) on conflict do nothing").format(columns, values),
+            [msgspec.structs.astuple(row) for row in sorted(price_rows, key=lambda row: row.model)],
+        )
+    connection.commit()
+
+
+def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict[str, TableCounts], int]:
+    """Merges the batch; returns what happened per table and how many lines newly went to quarantine."""
+    for project_id in sorted({row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}):
+        connection.execute(_LOCK, [project_id])
+    _copy(connection, "staged_executions", staged.executions)
+    _copy(connection, "staged_requests", staged.requests)
+    _copy(connection, "staged_tool_calls", staged.tool_calls)
+    _copy(connection, "staged_bad_lines", staged.bad_lines)
+    if staged.executions or staged.requests or staged.tool_calls:
+        connection.execute("analyze staged_executions, staged_requests, staged_tool_calls")
+        for step in (
+            "match",
+            "find_owners",
+            "merge_requests",
+            "merge_tool_calls",
+            "settle_remainders",
+            "merge_executions",
+        ):
+            connection.execute(_statements(step))
+    if staged.bad_lines:
+        connection.execute(_statements("keep_bad_lines"))
+    counts: dict[str, TableCounts] = {}
+    quarantined = 0
+    for table, outcome, rows in connection.execute("select table_name, outcome, row_count from merge_counts"):
+        if table == "quarantined_records":
+            quarantined += rows
+        else:
+            setattr(counts.setdefault(table, TableCounts()), outcome, rows)
+    return counts, quarantined
+
+
+def _copy(connection: psycopg.Connection[Any], table: str, rows: Sequence[Row]) -> None:
+    if not rows:
+        return
+    with connection.cursor() as cursor, cursor.copy(f"copy {table} from stdin") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+@cache
+def _statements(step: str) -> bytes:
+    return (_SQL / f"{step}.sql").read_bytes()

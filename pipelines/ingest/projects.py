@@ -1,0 +1,82 @@
+"""Which project a log belongs to: the one named, else by path prefix, else by its working directory's name."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+import msgspec
+import psycopg
+
+from pipelines.ingest.files import HEAD_BYTES
+from pipelines.ingest.redaction import Redactor
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+class BadProject(ValueError):
+    """A project id that cannot be one; the message says what one looks like."""
+
+
+def checked(project_id: str) -> str:
+    """The id as it is. Raises BadProject."""
+    if not _SLUG.fullmatch(project_id):
+        raise BadProject(
+            f"{project_id!r} is no project id: use lower-case letters, digits, dots, dashes and underscores, "
+            "beginning with a letter or digit, at most 100."
+        )
+    return project_id
+
+
+def project_of(cwd: str | None, path: Path, prefixes: Mapping[str, str], redactor: Redactor) -> str:
+    """Project of the log at ``path`` whose session was started in ``cwd``."""
+    directory = cwd or str(path.parent)
+    fitting = [prefix for prefix in prefixes if PurePath(directory).is_relative_to(prefix)]
+    if fitting:
+        return checked(prefixes[max(fitting, key=len)])
+    name = PurePath(directory.replace("\\", "/")).name
+    slug = re.sub(r"[^a-z0-9._-]+", "-", redactor.text(name).lower()).strip("-._")[:100]
+    return slug or "unnamed"
+
+
+class _Line(msgspec.Struct):
+    cwd: str | None = None
+
+
+def start_directory(head: bytes) -> str | None:
+    """Working directory that the first line to name one names."""
+    decoder = msgspec.json.Decoder(_Line)
+    for line in head.split(b"\n"):
+        try:
+            if cwd := decoder.decode(line).cwd:
+                return cwd
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            continue
+    return None
+
+
+def parent_log(path: Path) -> Path | None:
+    """The session's own log, for a log of one of its subagents: …/SESSION/subagents/agent-ID.jsonl."""
+    if path.parent.name == "subagents":
+        parent = path.parent.parent.with_suffix(path.suffix)
+        if parent.is_file():
+            return parent
+    return None
+
+
+def directory_of_session(path: Path, head: bytes) -> str | None:
+    """Working directory in which the session of the log at ``path`` was started; subagents belong to their parent's."""
+    parent = parent_log(path)
+    if parent is not None:
+        with parent.open("rb") as stream:
+            return start_directory(stream.read(HEAD_BYTES)) or start_directory(head)
+    return start_directory(head)
+
+
+def register(connection: psycopg.Connection[Any], project_ids: set[str]) -> None:
+    """Makes the projects known, in a transaction of its own."""
+    connection.cursor().executemany(
+        "insert into app.project_config (project_id, display_name) values (%s, %s) on conflict do nothing",
+        [(project_id, project_id) for project_id in sorted(project_ids)],
+    )
+    connection.commit()

@@ -1,0 +1,307 @@
+"""Records of readers → rows of the staging tables: redacted, analysed, checked, owned by a project.
+
+Whatever PostgreSQL would refuse is found here, one record at a time, so that a single bad record goes to
+quarantine and its neighbours are stored.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from pipelines.commands import analyse
+from pipelines.ingest.files import keyed_hash
+from pipelines.ingest.prices import priced_name
+from pipelines.ingest.redaction import Redactor
+from pipelines.sources.records import BadLine, Execution, ModelRequest, ToolCall, stable_uuid
+
+MAX_COMMAND = 100_000
+"""Characters of a command that are kept; a longer one says how much was cut."""
+MAX_ERROR = 4_000
+MAX_TOKENS = 10**12
+EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
+AHEAD = timedelta(days=7)
+"""How far the clock of a log may be ahead of ours."""
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that records come from."""
+
+    project_id: str
+    device_id: str
+    source: str
+    file_key: str
+    path: str
+    """Redacted."""
+
+
+@dataclass
+class StagedRows:
+    """Rows of one batch, table by table, in the column order of sql/stage.sql."""
+
+    executions: list[Row] = field(default_factory=list)
+    requests: list[Row] = field(default_factory=list)
+    tool_calls: list[Row] = field(default_factory=list)
+    bad_lines: list[Row] = field(default_factory=list)
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    models: set[str] = field(default_factory=set)
+    """Names under which prices are looked up."""
+
+    def __len__(self) -> int:
+        return len(self.executions) + len(self.requests) + len(self.tool_calls) + len(self.bad_lines)
+
+
+class RowBuilder:
+    """Makes rows for one batch. ``add`` collects records; ``rows`` redacts all texts in one scan."""
+
+    def __init__(self, redactor: Redactor, key: bytes, now: datetime) -> None:
+        self._redactor = redactor
+        self._key = key
+        self._latest = now + AHEAD
+        self._names: dict[str, str] = {}
+        self._staged = StagedRows()
+        self._executions: list[tuple[Origin, Execution]] = []
+        self._tool_calls: list[tuple[Origin, ToolCall, datetime, str | None]] = []
+
+    def __len__(self) -> int:
+        return len(self._staged) + len(self._executions) + len(self._tool_calls)
+
+    def add(
+        self,
+        origin: Origin,
+        executions: Sequence[Execution],
+        requests: Sequence[ModelRequest],
+        tool_calls: Sequence[ToolCall],
+        bad: Iterable[BadLine],
+    ) -> int:
+        """Takes over the records of one chunk; returns how many of them went to quarantine here."""
+        refused = 0
+        starts: dict[str, datetime] = {}
+        owners: dict[str | None, str] = {}
+        for execution in executions:
+            if self._in_range(execution.timestamp) and self._in_range(execution.ended_at):
+                starts[execution.id] = execution.timestamp
+                owners[execution.id] = execution_uuid(execution)
+                self._executions.append((origin, execution))
+                self._see(execution.timestamp)
+            else:
+                refused += 1
+                self._refuse(origin, execution.line, execution.offset, f"the command is dated {execution.timestamp.isoformat()}")
+        fallback = next(iter(starts.values()), None)
+        for request in requests:
+            timestamp = request.timestamp or starts.get(request.execution_id or "") or fallback
+            if timestamp is None or not self._in_range(timestamp):
+                refused += 1
+                self._refuse(origin, 0, request.offset, f"the response is dated {timestamp and timestamp.isoformat()}")
+            elif problem := _bad_tokens(request):
+                refused += 1
+                self._refuse(origin, 0, request.offset, problem, reason="invalid_value")
+            else:
+                self._see(timestamp)
+                self._staged.models.add(priced_name(request.model, request.speed))
+                self._staged.requests.append(self._request_row(origin, request, timestamp, owners.get(request.execution_id)))
+        for call in tool_calls:
+            timestamp = call.timestamp or starts.get(call.execution_id or "") or fallback
+            if timestamp is None or not self._in_range(timestamp):
+                refused += 1
+                self._refuse(origin, 0, call.offset, f"the tool use is dated {timestamp and timestamp.isoformat()}")
+            else:
+                self._see(timestamp)
+                self._tool_calls.append((origin, call, timestamp, owners.get(call.execution_id)))
+        for line in bad:
+            self._quarantine(origin, line)
+        return refused
+
+    def rows(self) -> StagedRows:
+        """All rows, every text redacted."""
+        texts: list[str] = []
+        for _, execution in self._executions:
+            texts.append(_cut(execution.command, MAX_COMMAND))
+            texts.append(_cut(execution.error_message or "", MAX_ERROR))
+        for _, call, _, _ in self._tool_calls:
+            texts.append(_cut(call.error_message or "", MAX_ERROR))
+        redacted = iter([text.replace("\x00", "\ufffd") for text in self._redactor.texts(texts)])
+        staged = self._staged
+        for origin, execution in self._executions:
+            staged.executions.append(self._execution_row(origin, execution, next(redacted), next(redacted)))
+        for origin, call, timestamp, owner in self._tool_calls:
+            staged.tool_calls.append(self._tool_call_row(origin, call, timestamp, owner, next(redacted)))
+        return staged
+
+    def _execution_row(self, origin: Origin, execution: Execution, command: str, error: str) -> Row:
+        analysed = analyse(command, execution.command_name and self._name(execution.command_name))
+        if execution.duration_ms is not None:
+            duration = max(execution.duration_ms, 0)
+        else:
+            duration = max(int((execution.ended_at - execution.timestamp) / timedelta(milliseconds=1)), 0)
+        return (
+            origin.project_id,
+            execution_uuid(execution),
+            execution.timestamp,
+            stable_uuid(execution.session_id) if execution.session_id and execution.kind != "run" else None,
+            execution.sequence,
+            execution.kind,
+            command,
+            analysed.base,
+            _json(analysed.args),
+            _json(analysed.features),
+            f"v1:{execution.kind}" if execution.kind in ("run", "orphan") else analysed.signature,
+            _json(self._redactor.tree(execution.workspace)),
+            _json(self._redactor.tree(execution.session)),
+            self._name(execution.session_id),
+            origin.device_id,
+            origin.source,
+            origin.file_key,
+            execution.line,
+            max(execution.ended_at, execution.timestamp),
+            execution.status,
+            execution.status_reason,
+            error or None,
+            duration,
+            None if execution.reported_usage is None else _json(execution.reported_usage),
+            _json(execution.output),
+        )
+
+    def _request_row(self, origin: Origin, request: ModelRequest, timestamp: datetime, owner: str | None) -> Row:
+        return (
+            origin.project_id,
+            self._id(request.message_id),
+            request.request_id and self._id(request.request_id),
+            timestamp,
+            "synthetic" if request.is_synthetic else "response",
+            self._name(request.session_id),
+            owner,
+            orphan_id(request.session_id or origin.file_key),
+            request.prompt_id and stable_uuid(request.prompt_id),
+            self._name(request.agent_id),
+            self._name(request.model),
+            self._name(request.service_tier),
+            self._name(request.speed),
+            self._name(request.stop_reason),
+            request.input_tokens,
+            request.cache_creation_5m_tokens,
+            request.cache_creation_1h_tokens,
+            request.cache_read_tokens,
+            request.output_tokens,
+            request.web_search_requests,
+            request.reported_cost_usd,
+            request.is_output_reliable,
+            request.line_count,
+            origin.source,
+            origin.file_key,
+            request.offset,
+        )
+
+    def _tool_call_row(self, origin: Origin, call: ToolCall, timestamp: datetime, owner: str | None, error: str) -> Row:
+        return (
+            origin.project_id,
+            self._id(call.tool_use_id),
+            timestamp,
+            self._name(call.session_id),
+            owner,
+            orphan_id(call.session_id or origin.file_key),
+            call.prompt_id and stable_uuid(call.prompt_id),
+            call.message_id and self._id(call.message_id),
+            self._name(call.agent_id),
+            self._name(call.spawned_agent_id),
+            self._name(call.tool_name),
+            None if call.duration_ms is None else max(call.duration_ms, 0),
+            call.status,
+            error or None,
+            origin.source,
+            origin.file_key,
+            call.offset,
+        )
+
+    def _quarantine(self, origin: Origin, line: BadLine) -> None:
+        self._staged.bad_lines.append(
+            (
+                keyed_hash(self._key, origin.file_key, str(line.offset), line.reason, line.sample),
+                origin.file_key,
+                origin.path,
+                line.line,
+                line.offset,
+                line.length,
+                origin.source,
+                origin.project_id,
+                line.reason,
+                self._redactor.text(line.detail).replace("\x00", "\ufffd"),
+                self._redactor.sample(line.sample).replace("\x00", "\ufffd"),
+            )
+        )
+
+    def _refuse(self, origin: Origin, line: int, offset: int, detail: str, reason: str = "timestamp_out_of_range") -> None:
+        if reason == "timestamp_out_of_range":
+            detail += f", outside {EARLIEST.date()} … {self._latest.date()}"
+        self._quarantine(origin, BadLine(line=line, offset=offset, length=0, reason=reason, detail=detail, sample=b""))
+
+    def _in_range(self, timestamp: datetime) -> bool:
+        return EARLIEST <= timestamp <= self._latest
+
+    def _see(self, timestamp: datetime) -> None:
+        staged = self._staged
+        if staged.first_at is None or timestamp < staged.first_at:
+            staged.first_at = timestamp
+        if staged.last_at is None or timestamp > staged.last_at:
+            staged.last_at = timestamp
+
+    def _name(self, value: str | None) -> Any:
+        """A short name, redacted; the few distinct ones of a batch are scanned once."""
+        if value is None:
+            return None
+        known = self._names.get(value)
+        if known is None:
+            known = self._names[value] = self._redactor.text(value[:200]).replace("\x00", "\ufffd")
+        return known
+
+    def _id(self, value: str) -> str:
+        """Ids of clients and back ends pass as they are; anything that does not look like one is hashed."""
+        return value if _LOOKS_LIKE_ID.fullmatch(value) else keyed_hash(self._key, value)
+
+
+_LOOKS_LIKE_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_ORPHAN_PREFIX = "00000000"
+
+
+def execution_uuid(execution: Execution) -> str:
+    """Id of the execution; that of an orphan is told by its prefix wherever it appears."""
+    return orphan_id(execution.session_id or execution.id) if execution.kind == "orphan" else execution.id
+
+
+def orphan_id(session: str) -> str:
+    """The execution that holds a session's work as long as its command is not in the logs."""
+    return _ORPHAN_PREFIX + stable_uuid("orphan:" + session)[len(_ORPHAN_PREFIX) :]
+
+
+def _bad_tokens(request: ModelRequest) -> str | None:
+    for name in (
+        "input_tokens",
+        "cache_creation_5m_tokens",
+        "cache_creation_1h_tokens",
+        "cache_read_tokens",
+        "output_tokens",
+        "web_search_requests",
+    ):
+        if not 0 <= getattr(request, name) <= MAX_TOKENS:
+            return f"{name} is {getattr(request, name)}, which is no number of tokens"
+    cost = request.reported_cost_usd
+    if cost is not None and not 0 <= cost < 1e9:
+        return f"the reported cost is {cost} USD"
+    return None
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… [{len(text) - limit} characters more]"
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+

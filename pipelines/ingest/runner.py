@@ -1,0 +1,219 @@
+"""An ingest from end to end: find the files, leave out what the ledger knows, share the rest among workers.
+
+Several processes read and merge side by side; the database keeps them apart. A small ingest stays in this
+process, because starting another one would cost more than it saves.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from pipelines.database import connect
+from pipelines.ingest import files, ledger, projects
+from pipelines.ingest.files import LogFile
+from pipelines.ingest.report import IngestReport, Problem, Progress
+from pipelines.settings import Settings
+
+ROLE = "tracemill_ingest"
+GROUP_BYTES = 32 << 20
+"""Files that go to a worker together."""
+ALONE_BYTES = 16 << 20
+"""Below this, one process does the work."""
+
+OnProgress = Callable[[Progress], None]
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended before its work did."""
+
+
+def run(
+    paths: Iterable[Path],
+    *,
+    dsn: str,
+    settings: Settings,
+    project: str | None = None,
+    source: str = "auto",
+    jobs: int = 2,
+    on_progress: OnProgress | None = None,
+) -> IngestReport:
+    """Ingests all logs under ``paths``; safe to repeat and to run several times at once.
+
+    Raises files.Unreadable for a path that does not exist, projects.BadProject for an id that cannot be one and
+    psycopg.Error when the database fails; what was committed before stands, and the next run goes on from there.
+    """
+    from pipelines.ingest.redaction import load_key
+
+    started = time.monotonic()
+    if project is not None:
+        projects.checked(project)
+    found = files.find(paths)
+    report = IngestReport()
+    if not found:
+        shown = ", ".join(str(path) for path in paths)
+        report.problems.append(Problem(shown, "no_logs", f"{shown} holds no files; give the folder that your client logs to."))
+    key = load_key(settings)
+    with connect(dsn, role=ROLE) as connection:
+        keys = {file.path: files.keyed_hash(key, settings.device_id, str(file.path), project or "") for file in found}
+        known = ledger.load(connection, list(keys.values()))
+        connection.commit()
+        pending = []
+        for file in found:
+            entry = known.get(keys[file.path])
+            if entry is not None and entry.size_bytes == file.size and entry.modified_at == file.modified_at:
+                report.files_by_state["unchanged"] += 1
+            else:
+                pending.append(file)
+        if pending:
+            from pipelines.ingest.worker import Job
+
+            job = Job(dsn, key, settings.device_id, project, source, dict(settings.project_prefixes))
+            tracker = _Tracker(pending, len(found), started, on_progress)
+            known = {keys[file.path]: known[keys[file.path]] for file in pending if keys[file.path] in known}
+            if jobs <= 1 or sum(file.size for file in pending) < ALONE_BYTES:
+                report.add(_work(job, connection, pending, known, tracker.advance))
+            else:
+                report.add(_share(job, pending, known, keys, jobs, tracker))
+    if found and not report.problems and not any(
+        report.files_by_state[state] for state in ("new", "grown", "replaced", "truncated", "unchanged")
+    ):
+        shown = ", ".join(str(path) for path in paths)
+        report.problems.append(
+            Problem(shown, "no_logs", f"{shown} holds {len(found)} files but no logs; give the folder that your client logs to.")
+        )
+    report.seconds = time.monotonic() - started
+    return report
+
+
+class _Tracker:
+    """Turns what workers have done into Progress."""
+
+    def __init__(self, pending: Sequence[LogFile], total: int, started: float, on_progress: OnProgress | None) -> None:
+        self._started = started
+        self._on_progress = on_progress
+        self._files_total = total
+        self._files_done = total - len(pending)
+        self._bytes_total = sum(file.size for file in pending)
+        self._bytes_done = 0
+
+    def advance(self, files_done: int, bytes_done: int) -> None:
+        self._files_done += files_done
+        self._bytes_done += bytes_done
+        if self._on_progress is not None:
+            self._on_progress(
+                Progress(
+                    self._files_done,
+                    self._files_total,
+                    self._bytes_done,
+                    self._bytes_total,
+                    time.monotonic() - self._started,
+                )
+            )
+
+
+def _work(
+    job: Any, connection: psycopg.Connection[Any], pending: Sequence[LogFile], known: dict[str, ledger.LedgerEntry], advance: Any
+) -> IngestReport:
+    from pipelines.ingest.worker import Worker
+
+    return Worker(job, connection).ingest(pending, known, advance)
+
+
+def _groups(pending: Sequence[LogFile]) -> Iterator[list[LogFile]]:
+    """Neighbours together, so that a session and its subagents mostly meet in one batch."""
+    group: list[LogFile] = []
+    size = 0
+    for file in pending:
+        if group and size + file.size > GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(file)
+        size += file.size
+    if group:
+        yield group
+
+
+def _share(
+    job: Any,
+    pending: Sequence[LogFile],
+    known: dict[str, ledger.LedgerEntry],
+    keys: dict[Path, str],
+    jobs: int,
+    tracker: _Tracker,
+) -> IngestReport:
+    """Hands groups of files to worker processes as they become free."""
+    context = multiprocessing.get_context("spawn")
+    groups = _groups(pending)
+    report = IngestReport()
+    workers: dict[Connection, Any] = {}
+    try:
+        for _ in range(jobs):
+            group = next(groups, None)
+            if group is None:
+                break
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(job, there), daemon=True)
+            process.start()
+            there.close()
+            workers[here] = process
+            here.send((group, _entries(group, known, keys)))
+        while workers:
+            for pipe in wait(list(workers)):
+                assert isinstance(pipe, Connection)  # noqa: S101 (wait returns what it was given)
+                try:
+                    message = pipe.recv()
+                except EOFError:
+                    process = workers[pipe]
+                    process.join()
+                    raise WorkerDied(
+                        f"a worker process ended with status {process.exitcode}; what it had committed stands, run the ingest again."
+                    ) from None
+                if isinstance(message, BaseException):
+                    raise message
+                if isinstance(message, IngestReport):
+                    report.add(message)
+                    group = next(groups, None)
+                    if group is None:
+                        pipe.send(None)
+                        workers.pop(pipe).join()
+                        pipe.close()
+                    else:
+                        pipe.send((group, _entries(group, known, keys)))
+                else:
+                    tracker.advance(*message)
+    finally:
+        for pipe, process in workers.items():
+            process.terminate()
+            process.join()
+            pipe.close()
+    return report
+
+
+def _entries(
+    group: Sequence[LogFile], known: dict[str, ledger.LedgerEntry], keys: dict[Path, str]
+) -> dict[str, ledger.LedgerEntry]:
+    return {key: known[key] for file in group if (key := keys[file.path]) in known}
+
+
+def _serve(job: Any, pipe: Connection) -> None:
+    """A worker process: takes groups until there are none left; an error travels back as itself."""
+    try:
+        with connect(job.dsn, role=ROLE) as connection:
+            from pipelines.ingest.worker import Worker
+
+            worker = Worker(job, connection)
+            while (message := pipe.recv()) is not None:
+                group, known = message
+                pipe.send(worker.ingest(group, known, lambda files_done, bytes_done: pipe.send((files_done, bytes_done))))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        return
+    except BaseException as error:  # noqa: BLE001 (the parent decides)
+        try:
+            pipe.send(error)
+        except Exception:  # noqa: BLE001 (an error that cannot be pickled still gets its words across)
+            pipe.send(RuntimeError(str(error)))

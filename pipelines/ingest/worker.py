@@ -1,0 +1,230 @@
+"""Reads files and merges their records, batch by batch; each batch commits with the ledger of its files.
+
+A batch holds records of one format only, so that a headless run always finds the transcript of an earlier
+batch, or the other way round. When a batch cannot be stored, its files are tried one by one, and the one at
+fault is reported; everything else is stored.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from pipelines.ingest import files, ledger, merge, prices, projects, rows
+from pipelines.ingest.files import LogFile
+from pipelines.ingest.ledger import LedgerEntry
+from pipelines.ingest.redaction import Redactor
+from pipelines.ingest.report import IngestReport, Problem, TableCounts
+from pipelines.sources import READERS, detect
+from pipelines.sources.records import Chunk
+
+BATCH_ROWS = 20_000
+BATCH_BYTES = 64 << 20
+
+Advance = Callable[[int, int], None]
+"""Called with files and bytes done since the last call."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs beyond its files."""
+
+    dsn: str
+    key: bytes
+    device_id: str
+    project: str | None
+    source: str
+    project_prefixes: dict[str, str]
+
+
+@dataclass
+class _Reading:
+    """A file on its way into the warehouse."""
+
+    file: LogFile
+    entry: LedgerEntry
+    """As committed last."""
+    origin: rows.Origin
+    read_to: int
+
+
+@dataclass
+class _Batch:
+    source: str
+    chunks: list[tuple[_Reading, Chunk]] = field(default_factory=list)
+    row_count: int = 0
+    byte_count: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.row_count >= BATCH_ROWS or self.byte_count >= BATCH_BYTES
+
+
+class Worker:
+    """One connection, one batch at a time."""
+
+    def __init__(self, job: Job, connection: psycopg.Connection[Any]) -> None:
+        self._job = job
+        self._connection = connection
+        self._redactor = Redactor(job.key)
+        self._now = datetime.now(UTC)
+        self._priced: set[str] = set()
+        self._registered: set[str] = set()
+        merge.prepare(connection, job.device_id)
+
+    def ingest(self, batch_files: Sequence[LogFile], known: dict[str, LedgerEntry], advance: Advance) -> IngestReport:
+        """Reads the files from where the ledger stands and merges what is new in them."""
+        report = IngestReport()
+        batch: _Batch | None = None
+        for file in batch_files:
+            reading = self._begin(file, known, report)
+            if reading is not None:
+                for chunk in self._read(reading, report):
+                    if batch is not None and (batch.is_full or batch.source != reading.origin.source):
+                        self._store(batch, report)
+                        batch = None
+                    batch = batch or _Batch(reading.origin.source)
+                    batch.chunks.append((reading, chunk))
+                    batch.row_count += len(chunk.executions) + len(chunk.requests) + len(chunk.tool_calls) + len(chunk.bad)
+                    batch.byte_count += chunk.offset - reading.read_to
+                    reading.read_to = chunk.offset
+            advance(1, file.size)
+        if batch is not None:
+            self._store(batch, report)
+        return report
+
+    def _begin(self, file: LogFile, known: dict[str, LedgerEntry], report: IngestReport) -> _Reading | None:
+        path = self._redactor.path(str(file.path))
+        try:
+            head = files.read_head(file.path)
+        except files.Unreadable as error:
+            report.files_by_state["failed"] += 1
+            report.problems.append(Problem(path, "unreadable", f"{path} was not read: {error}"))
+            return None
+        source = self._job.source if self._job.source != "auto" else detect(head)
+        if source is None:
+            empty = not head.strip()
+            report.files_by_state["empty" if empty else "unrecognised"] += 1
+            if file.named:
+                what = "is empty" if empty else "is not a log that tracemill knows"
+                report.problems.append(
+                    Problem(path, "not_a_log", f"{path} {what}; it reads {' and '.join(sorted(READERS))}, plain, gzip or zstd.")
+                )
+            return None
+        file_key = files.keyed_hash(self._job.key, self._job.device_id, str(file.path), self._job.project or "")
+        entry = LedgerEntry(
+            file_key=file_key,
+            path=path,
+            device_id=self._job.device_id,
+            source=source,
+            project_id=self._job.project,
+            size_bytes=file.size,
+            modified_at=file.modified_at,
+            content_key=files.content_key(self._job.key, head),
+        )
+        old = known.get(file_key)
+        if old is None:
+            state = "new"
+        elif not files.has_content_key(self._job.key, head, old.content_key):
+            state = "replaced"
+        elif file.size < old.size_bytes:
+            state = "truncated"
+        else:
+            state = "grown"
+            entry.committed_offset = old.committed_offset
+            entry.committed_lines = old.committed_lines
+            entry.resume_state = old.resume_state
+            entry.unknown_lines = Counter(old.unknown_lines)
+            entry.quarantined_count = old.quarantined_count
+            entry.project_id = old.project_id
+        report.files_by_state[state] += 1
+        if entry.project_id is None:
+            entry.project_id = projects.project_of(
+                projects.directory_of_session(file.path, head), file.path, self._job.project_prefixes, self._redactor
+            )
+        origin = rows.Origin(entry.project_id, entry.device_id, source, file_key, path)
+        return _Reading(file, entry, origin, read_to=entry.committed_offset)
+
+    def _read(self, reading: _Reading, report: IngestReport) -> Iterator[Chunk]:
+        """Chunks of a file; what goes wrong in the middle is reported, and the chunks before it stand."""
+        entry = reading.entry
+        start = offset = entry.committed_offset
+        try:
+            with files.open_at(reading.file.path, offset) as stream:
+                for chunk in READERS[reading.origin.source](
+                    stream,
+                    offset=offset,
+                    lines=entry.committed_lines,
+                    state=entry.resume_state,
+                    fallback_time=reading.file.modified_at,
+                ):
+                    offset = chunk.offset
+                    report.good_lines += chunk.good_lines
+                    yield chunk
+        except (OSError, EOFError, files.Unreadable) as error:
+            report.problems.append(
+                Problem(entry.path, "cut", f"{entry.path} could be read only up to byte {offset}: {error}; is it complete?")
+            )
+        report.bytes_read += max(reading.file.size - start, 0)
+
+    def _store(self, batch: _Batch, report: IngestReport) -> None:
+        try:
+            self._commit(batch, report)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            self._connection.rollback()
+            readings = {id(reading): reading for reading, _ in batch.chunks}
+            if len(readings) == 1:
+                (reading,) = readings.values()
+                report.files_by_state["failed"] += 1
+                report.problems.append(
+                    Problem(
+                        reading.entry.path,
+                        "refused",
+                        f"{reading.entry.path} could not be stored: {self._redactor.text(str(error).splitlines()[0])}",
+                    )
+                )
+                return
+            for key in readings:
+                chunks = [(reading, chunk) for reading, chunk in batch.chunks if id(reading) == key]
+                self._store(_Batch(batch.source, chunks), report)
+
+    def _commit(self, batch: _Batch, report: IngestReport) -> None:
+        builder = rows.RowBuilder(self._redactor, self._job.key, self._now)
+        entries: dict[str, LedgerEntry] = {}
+        for reading, chunk in batch.chunks:
+            refused = builder.add(reading.origin, chunk.executions, chunk.requests, chunk.tool_calls, chunk.bad)
+            entry = entries.get(reading.entry.file_key, reading.entry)
+            entries[entry.file_key] = replace(
+                entry,
+                committed_offset=chunk.offset,
+                committed_lines=chunk.lines,
+                resume_state=chunk.state,
+                unknown_lines=entry.unknown_lines + chunk.unknown,
+                quarantined_count=entry.quarantined_count + len(chunk.bad) + refused,
+            )
+        staged = builder.rows()
+        self._settle(staged, {reading.origin.project_id for reading, _ in batch.chunks})
+        with self._connection.transaction():
+            counts, quarantined = merge.merge(self._connection, staged)
+            ledger.save(self._connection, list(entries.values()))
+        for reading, chunk in batch.chunks:
+            reading.entry = entries[reading.entry.file_key]
+            report.unknown_lines += chunk.unknown
+        for table, table_counts in counts.items():
+            report.records.setdefault(table, TableCounts()).add(table_counts)
+        report.quarantined += quarantined
+        for row in staged.bad_lines[: quarantined or 0]:
+            report.problems.append(Problem(row[2], row[8], f"{row[9]}", line=row[3]))
+
+    def _settle(self, staged: rows.StagedRows, project_ids: set[str]) -> None:
+        """What the batch needs to exist beforehand: projects, partitions, prices."""
+        if new_projects := project_ids - self._registered:
+            projects.register(self._connection, new_projects)
+            self._registered |= new_projects
+        merge.ensure_partitions(self._connection, staged)
+        if new_models := staged.models - self._priced:
+            merge.store_prices(self._connection, prices.price_rows(new_models))
+            self._priced |= new_models

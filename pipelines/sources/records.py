@@ -146,6 +146,8 @@ class Chunk(msgspec.Struct):
     bad: list[BadLine] = []
     unknown: Counter[str] = msgspec.field(default_factory=Counter)
     """Lines of unknown type, by type, all of them before ``offset``."""
+    open_unknown: Counter[str] = msgspec.field(default_factory=Counter)
+    """Those after ``offset``; whoever reads on from there counts them again."""
     good_lines: int = 0
     """Lines understood in this chunk, those after ``offset`` included."""
     blank_lines: int = 0

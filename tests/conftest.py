@@ -9,8 +9,8 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -69,7 +69,7 @@ def template(server: embedded.Status) -> str:
 
 
 @contextmanager
-def temporary_database(server: embedded.Status, template: str | None = None) -> Iterator[str]:
+def _temporary_database(server: embedded.Status, template: str | None = None) -> Iterator[str]:
     """DSN of a new database, empty or a clone, dropped at the end whoever is still connected."""
     name = f"test_{uuid.uuid4().hex}"
     identifier = sql.Identifier(name)
@@ -107,17 +107,23 @@ def _copy_database_settings(admin: psycopg.Connection, template: str, name: str)
     )
 
 
+@pytest.fixture(scope="session")
+def migrated_database(server: embedded.Status, template: str) -> Callable[[], AbstractContextManager[str]]:
+    """Context manager that gives the DSN of a fresh, migrated database: for fixtures of a wider scope than a test."""
+    return lambda: _temporary_database(server, template)
+
+
 @pytest.fixture
 def dsn(server: embedded.Status, template: str) -> Iterator[str]:
     """DSN of a fresh, migrated database of the test's own."""
-    with temporary_database(server, template) as database:
+    with _temporary_database(server, template) as database:
         yield database
 
 
 @pytest.fixture
 def empty_dsn(server: embedded.Status) -> Iterator[str]:
     """DSN of a fresh database without any migration."""
-    with temporary_database(server) as database:
+    with _temporary_database(server) as database:
         yield database
 
 

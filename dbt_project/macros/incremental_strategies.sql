@@ -1,0 +1,24 @@
+{#-
+    Strategy `replace`: the rows a build answers for are deleted and those it found are inserted, in one
+    transaction, so that what vanished upstream vanishes here and a second run gives the same table.
+    The rows it answers for are given by the model's `incremental_predicates`, by default the rebuilt days, and
+    where it has a `unique_key` also by the keys of the new rows. The new rows are computed before the old ones
+    go: a model may read itself.
+-#}
+{% macro get_incremental_replace_sql(arg_dict) %}
+    {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
+    {%- set predicates = arg_dict['incremental_predicates'] or [on_rebuilt_days('activity_date')] -%}
+
+    delete from {{ arg_dict['target_relation'] }}
+    where {{ predicates | join(' and ') }};
+
+    {% if arg_dict['unique_key'] %}
+        delete from {{ arg_dict['target_relation'] }} as standing
+        using {{ arg_dict['temp_relation'] }} as fresh
+        where {% for key in arg_dict['unique_key'] %}{{ 'and ' if not loop.first }}standing.{{ key }} = fresh.{{ key }} {% endfor %};
+    {% endif %}
+
+    insert into {{ arg_dict['target_relation'] }} ({{ columns }})
+    select {{ columns }}
+    from {{ arg_dict['temp_relation'] }}
+{% endmacro %}

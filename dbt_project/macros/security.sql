@@ -1,0 +1,47 @@
+{#-
+    dbt makes relations anew, and a new relation has no policies. These hooks run after the build and before its
+    commit, in the same transaction, so that nobody ever sees an unprotected mart. They change only what is
+    missing: a night must not wait for, or stop, whoever is reading.
+-#}
+
+{% macro reader_roles() -%}
+    service_role, authenticated, app_user, app_admin, app_readonly
+{%- endmacro %}
+
+{#- Row-level security as on the raw tables, and the right to select. -#}
+{% macro secure_table() %}
+    do $secure$
+    begin
+        if not exists (
+            select from pg_class
+            where oid = '{{ this }}'::regclass and relrowsecurity and relforcerowsecurity
+        ) then
+            alter table {{ this }} enable row level security;
+            alter table {{ this }} force row level security;
+        end if;
+        if not exists (
+            select from pg_policy where polrelid = '{{ this }}'::regclass and polname = 'platform_all'
+        ) then
+            create policy platform_all on {{ this }}
+            to tracemill_owner, tracemill_dbt using (true) with check (true);
+        end if;
+        if not exists (
+            select from pg_policy where polrelid = '{{ this }}'::regclass and polname = 'own_projects'
+        ) then
+            create policy own_projects on {{ this }} for select to {{ reader_roles() }}
+            using (project_id = any((select app.current_projects())::text []));
+        end if;
+        if not has_table_privilege('app_readonly', '{{ this }}', 'select') then
+            grant select on {{ this }} to tracemill_owner, {{ reader_roles() }};
+        end if;
+    end
+    $secure$
+{% endmacro %}
+
+{#- A view reads with the rights of whoever asks, so that the policies below it hold. -#}
+{% macro secure_view(readers=true) %}
+    alter view {{ this }} set (security_invoker = true);
+    {% if readers %}
+        grant select on {{ this }} to tracemill_owner, {{ reader_roles() }};
+    {% endif %}
+{% endmacro %}

@@ -1,0 +1,94 @@
+{{ config(indexes=[{'columns': ['activity_date']}]) }}
+
+{#- What the requests of one execution cost, by model. A night looks them up through the index: their own times may
+    lie far from the execution's, so no range of days finds them all. A full build joins everything once. -#}
+with
+
+executions as (
+
+    select
+        project_id,
+        execution_id,
+        activity_date,
+        command_base,
+        pattern_id,
+        pattern_signature
+    from {{ ref('stg_tracemill__command_executions') }}
+    where {{ in_scope('started_at') }}
+
+),
+
+requests as (
+
+    select * from {{ ref('stg_tracemill__model_requests') }}
+
+),
+
+spent as (
+
+    select
+        executions.project_id,
+        executions.activity_date,
+        executions.command_base,
+        executions.pattern_id,
+        executions.pattern_signature,
+        owned.*
+    from executions
+    {% if is_incremental() %}
+        cross join lateral (
+            select
+                requests.execution_id,
+                requests.model,
+                requests.kind,
+                requests.cost_status,
+                requests.is_cost_lower_bound,
+                {% for measure in request_token_measures() + request_cost_measures() -%}
+                    requests.{{ measure }}{{ ',' if not loop.last }}
+                {% endfor %}
+            from requests
+            where
+                requests.project_id = executions.project_id
+                and requests.execution_id = executions.execution_id
+            -- Keeps the lookup a lookup: without it the planner may join all of history.
+            offset 0
+        ) as owned
+    {% else %}
+        inner join (
+            select
+                project_id as owner_project_id,
+                execution_id,
+                model,
+                kind,
+                cost_status,
+                is_cost_lower_bound,
+                {% for measure in request_token_measures() + request_cost_measures() -%}
+                    {{ measure }}{{ ',' if not loop.last }}
+                {% endfor %}
+            from requests
+        ) as owned
+            on executions.project_id = owned.owner_project_id
+            and executions.execution_id = owned.execution_id
+    {% endif %}
+
+),
+
+final as (
+
+    select
+        project_id,
+        activity_date,
+        pattern_signature,
+        model,
+        min(command_base) as command_base,
+        min(pattern_id::text)::uuid as pattern_id,
+        count(distinct execution_id) as execution_count,
+        {{ sum_requests() }},
+        {{ ratio('sum(cost_usd)', 'count(distinct execution_id)') }} as cost_per_execution_usd,
+        {{ cache_hit_rate('sum(cache_read_tokens)', 'sum(input_tokens)') }} as cache_hit_rate,
+        bool_or(is_cost_lower_bound) as is_cost_lower_bound
+    from spent
+    group by project_id, activity_date, pattern_signature, model
+
+)
+
+select * from final

@@ -1,0 +1,85 @@
+{{
+    config(
+        unique_key=['project_id', 'session_id'],
+        incremental_predicates=[
+            'last_activity_date >= (select min(activity_date) from ops.aggregation_days)',
+            'first_activity_date <= (select max(activity_date) from ops.aggregation_days)',
+        ],
+        indexes=[{'columns': ['last_activity_date']}],
+    )
+}}
+
+-- A session may span days: it is summed again from its days when one of them was rebuilt, and so is every session
+-- that spans a rebuilt day, in case its rows there are gone.
+with
+
+session_days as (
+
+    select * from {{ ref('int_session_days') }}
+
+),
+
+affected as (
+
+    select
+        project_id,
+        session_id
+    from session_days
+    where {{ date_in_scope('activity_date') }}
+
+    union
+
+    {% if is_incremental() %}
+        select
+            project_id,
+            session_id
+        from {{ this }}
+        where
+            last_activity_date >= (select min(activity_date) from ops.aggregation_days)
+            and first_activity_date <= (select max(activity_date) from ops.aggregation_days)
+    {% else %}
+        select
+            null,
+            null
+        where false
+    {% endif %}
+
+),
+
+summed as (
+
+    select
+        session_days.project_id,
+        session_days.session_id,
+        {{ sum_measures() }},
+        min(session_days.activity_date) as first_activity_date,
+        max(session_days.activity_date) as last_activity_date,
+        min(session_days.started_at) as started_at,
+        max(session_days.ended_at) as ended_at
+    from session_days
+    inner join affected
+        on session_days.project_id = affected.project_id
+        and session_days.session_id = affected.session_id
+    group by session_days.project_id, session_days.session_id
+
+),
+
+final as (
+
+    select
+        project_id,
+        session_id,
+        first_activity_date,
+        last_activity_date,
+        started_at,
+        ended_at,
+        {{ list_measures() }},
+        round(extract(epoch from ended_at - started_at) * 1000)::bigint as duration_ms,
+        {{ outcome_rates() }},
+        {{ cache_hit_rate('cached_tokens', 'input_tokens') }} as cache_hit_rate,
+        lower_bound_count > 0 as is_cost_lower_bound
+    from summed
+
+)
+
+select * from final

@@ -1,0 +1,252 @@
+"""The commands and their help."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="tracemill: logs of LLM agents, landed once in PostgreSQL, and the marts built on them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+database = typer.Typer(help="The database: the embedded server, and migrations.", no_args_is_help=True)
+app.add_typer(database, name="db", rich_help_panel=None)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def parse_day(text: str) -> date:
+    """A day of the calendar; raises typer.BadParameter, which is a usage error."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a day: write YYYY-MM-DD, for example 2026-10-31.") from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import pipelines
+
+        typer.echo(f"tracemill {pipelines.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(name="ingest")
+def _ingest(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Log files, or folders that hold some.")],
+    project: Annotated[
+        str | None, typer.Option(help="Project that the records go to; else found from each log's working directory.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="Format: auto, claude_code or stream_json. auto looks at the content.")
+    ] = "auto",
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Files read at the same time.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Read log files into the warehouse. Safe to repeat: what is known already changes nothing.
+
+    Exit status 1 when a line was quarantined or a file could not be used; the report names it.
+
+    \b
+    Examples:
+      tracemill ingest ~/.claude/projects
+      tracemill ingest run.jsonl.gz --project storefront
+      tracemill ingest logs/ --jobs 4 --json
+    """
+    from pipelines.cli.ingest import ingest
+
+    _exit(ingest(paths, project=project, source=source, jobs=jobs, as_json=as_json))
+
+
+@app.command(name="aggregate")
+def _aggregate(
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="First UTC day to build again, YYYY-MM-DD.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Last UTC day; the same as --from.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the nightly job through Dagster, here and now.
+
+    Builds the marts for the days asked for (yesterday when none is) and for every older day that late data touched.
+
+    \b
+    Examples:
+      tracemill aggregate
+      tracemill aggregate --from 2026-10-01 --to 2026-10-31
+    """
+    from pipelines.cli.aggregate import aggregate
+
+    first_day, last_day = (parse_day(text) if text else None for text in (first, last or first))
+    if last_day and not first_day:
+        raise typer.BadParameter("--to needs --from.")
+    if first_day and last_day and first_day > last_day:
+        raise typer.BadParameter(f"--from {first_day} is after --to {last_day}.")
+    _exit(aggregate(first_day, last_day, as_json=as_json))
+
+
+@app.command(name="query")
+def _query(
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement that returns rows.")],
+    project: Annotated[str | None, typer.Option(help="Project to look into; the only one when there is one.")] = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds that the statement may take.")] = 60,
+) -> None:
+    """Ask the warehouse a question in SQL, as an analyst who sees one project and can change nothing.
+
+    Tables of marts, monitoring, raw and app need no schema name.
+
+    \b
+    Examples:
+      tracemill query "select * from daily_command_stats order by activity_date desc limit 5"
+      tracemill query "select model, sum(output_tokens) from model_requests group by 1" --project storefront --csv
+    """
+    from pipelines.cli.query import query
+
+    if as_json and as_csv:
+        raise typer.BadParameter("Choose one of --json and --csv.")
+    _exit(query(statement, project=project, form="json" if as_json else "csv" if as_csv else "table", seconds=timeout))
+
+
+@app.command(name="doctor")
+def _doctor(as_json: Json = False) -> None:
+    """Say what is wrong, and the command that mends it. Exit status 1 when something is wrong.
+
+    \b
+    Examples:
+      tracemill doctor
+      tracemill doctor --json
+    """
+    from pipelines.cli.doctor import doctor
+
+    _exit(doctor(as_json=as_json))
+
+
+@app.command(name="demo")
+def _demo(as_json: Json = False) -> None:
+    """Sample logs, ingested and aggregated: a warehouse to look at. A second demo changes no number.
+
+    \b
+    Examples:
+      tracemill demo
+    """
+    from pipelines.cli.demo import demo
+
+    _exit(demo(as_json=as_json))
+
+
+@app.command(name="ui")
+def _ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on the loopback interface.")] = 3000,
+) -> None:
+    """Start the Dagster UI and its daemon on this machine. Ctrl-C stops both.
+
+    \b
+    Examples:
+      tracemill ui
+      tracemill ui --port 3333
+    """
+    from pipelines.cli.ui import ui
+
+    _exit(ui(port))
+
+
+def _database_command(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return database.command(name=name)
+
+
+@_database_command("start")
+def _db_start(as_json: Json = False) -> None:
+    """Start the embedded server when it is not running, and make its databases.
+
+    \b
+    Example:
+      tracemill db start
+    """
+    from pipelines.cli import db
+
+    _exit(db.start(as_json=as_json))
+
+
+@_database_command("stop")
+def _db_stop(as_json: Json = False) -> None:
+    """Stop the embedded server.
+
+    \b
+    Example:
+      tracemill db stop
+    """
+    from pipelines.cli import db
+
+    _exit(db.stop(as_json=as_json))
+
+
+@_database_command("url")
+def _db_url(as_json: Json = False) -> None:
+    """Print the DSN of the warehouse, for psql and other tools.
+
+    \b
+    Example:
+      psql "$(tracemill db url)"
+    """
+    from pipelines.cli import db
+
+    _exit(db.url(as_json=as_json))
+
+
+@_database_command("migrate")
+def _db_migrate(as_json: Json = False) -> None:
+    """Bring the database to the version of this tracemill. Safe to repeat and to run twice at once.
+
+    \b
+    Example:
+      tracemill db migrate
+    """
+    from pipelines.cli import db
+
+    _exit(db.migrate(as_json=as_json))
+
+
+@_database_command("status")
+def _db_status(as_json: Json = False) -> None:
+    """Say which server is used, whether it answers and which migrations it lacks.
+
+    \b
+    Example:
+      tracemill db status --json
+    """
+    from pipelines.cli import db
+
+    _exit(db.status(as_json=as_json))
+
+
+@_database_command("shell")
+def _db_shell() -> None:
+    """Open psql on the warehouse, with the rights of the platform itself.
+
+    \b
+    Example:
+      tracemill db shell
+    """
+    from pipelines.cli import db
+
+    _exit(db.shell())
+
+
+def _exit(status: int) -> None:
+    raise typer.Exit(status)

@@ -1,0 +1,130 @@
+"""How results look: one JSON object, CSV, or a table for people; progress goes to stderr, and to terminals only."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.ingest.report import Progress
+
+_LONGEST_CELL = 80
+
+
+def encode_json(value: Any) -> str:
+    """``value`` as JSON; numbers of the database keep every digit, times are ISO 8601 in UTC."""
+    import msgspec
+
+    encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
+    return encoder.encode(_finite(value)).decode()
+
+
+def print_json(value: Any) -> None:
+    """The one JSON object of a command."""
+    sys.stdout.write(encode_json(value) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: numbers that are none become null, as floats do."""
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def cell(value: Any) -> str:
+    """A value as text for CSV and tables; NULL is empty."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Decimal | int | float):
+        return str(value)
+    text = encode_json(value)
+    return text[1:-1] if text.startswith('"') else text
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """CSV with a header to stdout; returns the number of rows."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    count = 0
+    for row in rows:
+        writer.writerow([cell(value) for value in row])
+        count += 1
+    return count
+
+
+def format_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table for people: numbers to the right, long cells cut."""
+    texts = [[_short(cell(value)) for value in row] for row in rows]
+    widths = [max([len(name), *(len(row[n]) for row in texts)]) for n, name in enumerate(columns)]
+    is_number = [any(isinstance(row[n], Decimal | int | float) for row in rows) for n in range(len(columns))]
+
+    def line(cells: Sequence[str]) -> str:
+        aligned = (
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(cells, widths, is_number, strict=True)
+        )
+        return "  ".join(aligned).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([line(columns), rule, *(line(row) for row in texts)])
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split("\n"))
+    return text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…"
+
+
+def count(number: int | None) -> str:
+    """1234567 as 1,234,567; nothing for None."""
+    return "" if number is None else f"{number:,}"
+
+
+def megabytes(size: float) -> str:
+    """Bytes as MB, or GB from one GB on."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def say(text: str) -> None:
+    """A line for the person, beside the result: to stderr."""
+    sys.stderr.write(text + "\n")
+
+
+@contextmanager
+def ingest_progress() -> Iterator["Callable[[Progress], None] | None"]:
+    """Shows files, bytes, rate and time left on a terminal; None elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.fields[files]}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("ingest", total=None, files="looking for files")
+
+        def show(progress: "Progress") -> None:
+            bar.update(
+                task,
+                completed=progress.bytes_done,
+                total=progress.bytes_total,
+                files=f"{progress.files_done}/{progress.files_total} files",
+            )
+
+        yield show

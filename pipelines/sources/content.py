@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.sources.records import Execution, ToolCall, ToolStatus
+from pipelines.sources.records import ToolCall, ToolStatus
 
 ERROR_CHARACTERS = 4000
 """Longest error text kept."""
@@ -105,9 +105,3 @@ def settle(call: ToolCall, result: Block, *, at: datetime | None = None, duratio
 def status_of_error(text: str) -> ToolStatus:
     """``rejected`` where permission was refused or never given, else ``error``."""
     return "rejected" if text.startswith(_REJECTIONS) else "error"
-
-
-def note_replaced_nul(execution: Execution, *texts: str | None) -> None:
-    """Mark ``execution`` when one of its texts had NUL characters, which now stand as U+FFFD."""
-    if any(text and "\ufffd" in text for text in texts):
-        execution.output["nul_replaced"] = True

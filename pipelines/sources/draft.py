@@ -1,4 +1,8 @@
-"""Collects the records of several segments into one chunk, each identity once."""
+"""Collects the records of several segments into one chunk, each identity once, every text fit to be stored.
+
+PostgreSQL cannot store the NUL character, which JSON can write: it is replaced by U+FFFD, and an execution of which
+a text was changed so says it in ``output["nul_replaced"]``.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,23 +21,16 @@ class Draft:
         self._requests: dict[Key, ModelRequest] = {}
         self._tools: dict[str, ToolCall] = {}
         self._bad: list[BadLine] = []
-        self._good = 0
-        self._blank = 0
+        self._blank_lines = 0
+        self.good_lines = 0
         self.unknown: Counter[str] = Counter()
 
-    def takes(self, item: Item) -> bool:
-        """True for a line to be understood; a blank or bad one is counted here and done with."""
-        if item.value is None:
-            self._blank += 1
-            return False
+    def set_aside(self, item: Item) -> None:
+        """Count a blank line, keep a bad one."""
         if isinstance(item.value, BadLine):
             self._bad.append(item.value)
-            return False
-        return True
-
-    def understood(self) -> None:
-        """One more good line."""
-        self._good += 1
+        else:
+            self._blank_lines += 1
 
     def unusable(self, item: Item, error: Exception) -> None:
         """A line whose content turned out to be unusable."""
@@ -42,12 +39,16 @@ class Draft:
     def add(self, execution: Execution | None, requests: Iterable[ModelRequest], tools: Iterable[ToolCall]) -> None:
         """Records of one segment; those of an identity seen before replace it, except for what first sight fixes."""
         if execution is not None:
+            if _replace_nul(execution):
+                execution.output["nul_replaced"] = True
             self._executions[execution.id] = execution
         for request in requests:
+            _replace_nul(request)
             key = (request.message_id, request.request_id)
             known = self._requests.get(key)
             self._requests[key] = request if known is None else _merged(known, request)
         for call in tools:
+            _replace_nul(call)
             self._tools[call.tool_use_id] = call
 
     def chunk(
@@ -57,16 +58,16 @@ class Draft:
         return Chunk(
             offset=offset,
             lines=lines,
-            state=state,
+            state=_without_nul(state),
             executions=list(self._executions.values()),
             requests=list(self._requests.values()),
             tool_calls=list(self._tools.values()),
             bad=self._bad,
-            unknown=self.unknown,
-            open_unknown=open_unknown,
-            good_lines=self._good,
-            blank_lines=self._blank,
-            cwd=cwd,
+            unknown=Counter(_without_nul(dict(self.unknown))),
+            open_unknown=Counter(_without_nul(dict(open_unknown))),
+            good_lines=self.good_lines,
+            blank_lines=self._blank_lines,
+            cwd=_without_nul(cwd),
         )
 
 
@@ -75,3 +76,25 @@ def _merged(known: ModelRequest, later: ModelRequest) -> ModelRequest:
         return known
     later.execution_id, later.timestamp, later.offset = known.execution_id, known.timestamp, known.offset
     return later
+
+
+def _replace_nul(record: Execution | ModelRequest | ToolCall) -> bool:
+    """Make the texts of ``record`` fit to be stored; True when one had to be changed."""
+    changed = False
+    for name in record.__struct_fields__:
+        value = getattr(record, name)
+        kind = type(value)
+        if (kind is str and "\0" in value) or (kind is dict and value and value != _without_nul(value)):
+            setattr(record, name, _without_nul(value))
+            changed = True
+    return changed
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    return value

@@ -30,7 +30,6 @@ Reason = Literal[
 T = TypeVar("T")
 
 _BOM = b"\xef\xbb\xbf"
-_NUL_ESCAPE = b"\\u0000"
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -51,7 +50,6 @@ class Block(NamedTuple):
     offset: int
     number: int
     lines: list[bytes]
-    has_nul_escapes: bool = False
     too_long: int = 0
     """Length of the one line of this block when it was too long to keep: ``lines`` then holds its beginning."""
     is_torn: bool = False
@@ -65,7 +63,6 @@ class Item(NamedTuple):
     number: int
     line: bytes
     value: Any
-    had_nul: bool = False
 
 
 def read_blocks(stream: BinaryIO, *, offset: int, lines: int, head: bytes = b"") -> Iterator[Block]:
@@ -78,57 +75,57 @@ def read_blocks(stream: BinaryIO, *, offset: int, lines: int, head: bytes = b"")
     held_bytes = 0
     data = head or stream.read(BLOCK_BYTES)
     while data:
-        first = data.find(b"\n")
-        if first < 0:
-            held_bytes += len(data)
-            if held_bytes <= MAX_LINE_BYTES or not held:
-                held.append(data)
-            elif len(held) > 1:
-                held = [b"".join(held)[:SAMPLE_BYTES]]
-            data = stream.read(BLOCK_BYTES)
-            continue
-        if held_bytes + first > MAX_LINE_BYTES:
-            length = held_bytes + first
-            yield Block(offset, number, [(b"".join(held) + data[:SAMPLE_BYTES])[:SAMPLE_BYTES]], too_long=length)
-            offset, number, data = offset + length + 1, number + 1, data[first + 1 :]
+        whole = data.split(b"\n")
+        rest = whole.pop()
+        if whole:
+            held_bytes += len(whole[0])
+            if held_bytes > MAX_LINE_BYTES:
+                yield Block(offset, number, [_sample(held, whole[0])], too_long=held_bytes)
+                offset, number, whole = offset + held_bytes + 1, number + 1, whole[1:]
+            elif held:
+                whole[0] = b"".join([*held, whole[0]])
+            if whole:
+                yield Block(offset, number, whole)
+                offset, number = offset + sum(map(len, whole)) + len(whole), number + len(whole)
             held, held_bytes = [], 0
-            data = data or stream.read(BLOCK_BYTES)
-            continue
-        last = data.rfind(b"\n")
-        text = b"".join([*held, data[:last]])
-        whole = text.split(b"\n")
-        yield Block(offset, number, whole, has_nul_escapes=_NUL_ESCAPE in text)
-        offset, number = offset + len(text) + 1, number + len(whole)
-        held = [data[last + 1 :]] if last + 1 < len(data) else []
-        held_bytes = len(data) - last - 1
+        held_bytes += len(rest)
+        if held_bytes > MAX_LINE_BYTES:
+            held = [_sample(held, rest)]
+        elif rest:
+            held.append(rest)
         data = stream.read(BLOCK_BYTES)
     if held and held_bytes <= MAX_LINE_BYTES:
-        text = b"".join(held)
-        yield Block(offset, number, [text], has_nul_escapes=_NUL_ESCAPE in text, is_torn=True)
+        yield Block(offset, number, [b"".join(held)], is_torn=True)
 
 
-def read_objects(blocks: Iterator[Block], decode: Callable[[bytes], T]) -> Iterator[Item]:
-    """One item a line. ``decode`` may raise UnusableLine, or what msgspec raises."""
+def _sample(held: list[bytes], rest: bytes) -> bytes:
+    return b"".join([*(part[:SAMPLE_BYTES] for part in held), rest[:SAMPLE_BYTES]])[:SAMPLE_BYTES]
+
+
+def read_objects(
+    blocks: Iterator[Block], decode: Callable[[bytes], T], decode_leniently: Callable[[bytes], T]
+) -> Iterator[Item]:
+    """One item a line.
+
+    ``decode_leniently`` is asked for a line whose fields do not have the types that ``decode`` wants; it raises in
+    its turn where the line needs them. Both may raise what msgspec raises.
+    """
     for block in blocks:
-        offset, number = block.offset, block.number
-        if block.too_long:
-            detail = f"The line has {block.too_long} bytes; lines of up to {MAX_LINE_BYTES} bytes are read."
-            bad = BadLine(number, offset, block.too_long, "line_too_long", detail, block.lines[0])
-            yield Item(offset, number, block.lines[0], bad)
+        offset, number, lines, too_long, is_torn = block
+        if too_long:
+            detail = f"The line has {too_long} bytes; lines of up to {MAX_LINE_BYTES} bytes are read."
+            bad = BadLine(number, offset, too_long, "line_too_long", detail, lines[0])
+            yield Item(offset, number, lines[0], bad)
             continue
-        for line in block.lines:
-            had_nul = False
+        for line in lines:
+            value: Any
             try:
-                if block.has_nul_escapes and _NUL_ESCAPE in line:
-                    had_nul = True
-                    value: Any = decode(_without_nul_characters(line))
-                else:
-                    value = decode(line)
-            except (ValueError, RecursionError) as error:
-                if block.is_torn:
+                value = decode(line)
+            except (ValueError, RecursionError):
+                value = _second_look(line, decode_leniently, number, offset)
+                if is_torn and isinstance(value, BadLine):
                     return
-                value = _second_look(line, error, decode, number, offset)
-            yield Item(offset, number, line, value, had_nul)
+            yield Item(offset, number, line, value)
             offset += len(line) + 1
             number += 1
 
@@ -153,16 +150,15 @@ def bad_line(line: bytes, error: Exception, number: int, offset: int) -> BadLine
     return BadLine(number, offset, len(line), reason, detail, line[:SAMPLE_BYTES])
 
 
-def _second_look(line: bytes, error: Exception, decode: Callable[[bytes], T], number: int, offset: int) -> Any:
-    """What is no JSON at first sight: a blank line, one behind a byte order mark, or a bad one."""
-    if not line.strip():
+def _second_look(line: bytes, decode: Callable[[bytes], T], number: int, offset: int) -> T | BadLine | None:
+    """What cannot be decoded at first sight: a blank line, one behind a byte order mark, an odd one, a bad one."""
+    text = line.removeprefix(_BOM)
+    if not text.strip():
         return None
-    if line.startswith(_BOM):
-        try:
-            return decode(line[len(_BOM) :]) if line[len(_BOM) :].strip() else None
-        except (ValueError, RecursionError) as behind_mark:
-            error = behind_mark
-    return bad_line(line, error, number, offset)
+    try:
+        return decode(text)
+    except (ValueError, RecursionError) as still:
+        return bad_line(line, still, number, offset)
 
 
 def _diagnose(line: bytes, error: Exception) -> tuple[Reason, str]:
@@ -190,18 +186,3 @@ def _diagnose(line: bytes, error: Exception) -> tuple[Reason, str]:
     if _LONE_SURROGATE.search(line):
         return "lone_surrogate", "A text holds half of a surrogate pair, which is no character."
     return "malformed_json", f"{message}."
-
-
-def _without_nul_characters(line: bytes) -> bytes:
-    """``line`` with each NUL character of its texts, which PostgreSQL cannot store, replaced by U+FFFD."""
-    return msgspec.json.encode(_replaced(msgspec.json.decode(line, type=dict[str, Any])))
-
-
-def _replaced(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, list):
-        return [_replaced(item) for item in value]
-    if isinstance(value, dict):
-        return {_replaced(key): _replaced(item) for key, item in value.items()}
-    return value

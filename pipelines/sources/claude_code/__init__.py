@@ -15,7 +15,7 @@ from pipelines.sources.draft import Draft
 from pipelines.sources.lines import UnusableLine, read_blocks, read_objects
 from pipelines.sources.records import Chunk
 
-from .schema import decode
+from .schema import Line, decode, decode_leniently
 from .transcript import Memory, Segment, Transcript
 
 
@@ -36,8 +36,9 @@ def read(
     transcript = Transcript(msgspec.convert(state, Memory), offset=offset, lines=lines)
     draft = Draft()
     chunk_start = offset
-    for item in read_objects(read_blocks(stream, offset=offset, lines=lines), decode):
-        if not draft.takes(item):
+    for item in read_objects(read_blocks(stream, offset=offset, lines=lines), decode, decode_leniently):
+        if type(item.value) is not Line:
+            draft.set_aside(item)
             continue
         try:
             closed = transcript.add(item)
@@ -50,7 +51,7 @@ def read(
             if item.offset - chunk_start >= chunk_bytes:
                 yield _chunk(draft, transcript, Counter())
                 draft, chunk_start = Draft(), item.offset
-        draft.understood()
+        draft.good_lines += 1
     _add(draft, transcript.segment, is_last=True)
     yield _chunk(draft, transcript, transcript.segment.unknown)
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from pipelines.sources.content import ERROR_CHARACTERS, note_replaced_nul
+from pipelines.sources.content import ERROR_CHARACTERS
 from pipelines.sources.records import Execution, Status, ToolCall
 
 from .typed_text import Text
@@ -16,7 +16,6 @@ class OpenExecution(msgspec.Struct):
     record: Execution
     opening_uuid: str | None = None
     prompt_id: str | None = None
-    had_nul: bool = False
     is_local: bool = False
     """Announced by the client as a command that it answers itself."""
     was_answered_locally: bool = False
@@ -54,8 +53,6 @@ class OpenExecution(msgspec.Struct):
             record.kind = "slash"
         record.status, record.status_reason = self._status(tools, is_last=is_last)
         record.error_message = self.error[:ERROR_CHARACTERS] if record.status == "failed" and self.error else None
-        if self.had_nul:
-            note_replaced_nul(record, record.command, record.error_message)
         return record
 
     def _status(self, tools: dict[str, ToolCall], *, is_last: bool) -> tuple[Status, str]:

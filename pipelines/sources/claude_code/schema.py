@@ -60,20 +60,18 @@ class _Kind(msgspec.Struct, gc=False):
     type: Any = None
 
 
-_decode_line = msgspec.json.Decoder(Line).decode
+decode = msgspec.json.Decoder(Line).decode
 _decode_kind = msgspec.json.Decoder(_Kind).decode
 _decode_progress = msgspec.json.Decoder(AgentProgress).decode
 
 
-def decode(line: bytes) -> Line:
+def decode_leniently(line: bytes) -> Line:
     """The line; one of a type that is passed over may hold its fields in any shape."""
     try:
-        return _decode_line(line)
+        return decode(line)
     except msgspec.ValidationError:
         kind = _decode_kind(line).type
-        if not isinstance(kind, str):
-            raise
-        if kind in _SHAPED:
+        if not isinstance(kind, str) or kind in _SHAPED:
             raise
         return Line(type=kind)
 
@@ -81,7 +79,7 @@ def decode(line: bytes) -> Line:
 def agent_id_in(raw: msgspec.Raw) -> str | None:
     """``agentId`` of a tool result or progress, None where it is no object or names none."""
     view = memoryview(raw)
-    if not view or view[0] != 0x7B or b'"agentId"' not in bytes(view):
+    if not view or view[0] != 0x7B:
         return None
     try:
         return _decode_progress(raw).agent_id

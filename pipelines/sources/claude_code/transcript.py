@@ -29,6 +29,7 @@ from .typed_text import OPENING, Text, understand
 _PROMPTS_REMEMBERED = 8
 _RESPONSES_REMEMBERED = 4
 _TOOLS_REMEMBERED = 64
+_AGENT_TOOLS = ("Agent", "Task", "Skill")
 _INLINE_AGENT = "inline"
 
 
@@ -78,20 +79,23 @@ class Transcript:
         """Take one line in; returns the segment that it closed, if it opened a new one."""
         line: Line = item.value
         memory = self.memory
-        if line.session_id is not None and memory.session_id is None:
+        if memory.session_id is None:
             memory.session_id = line.session_id
-        if line.cwd is not None and memory.cwd is None:
+        if memory.cwd is None:
             memory.cwd = line.cwd
-        role = role_of(line)
+        role = line.type
+        if role == "progress":
+            self._progress(line)
+            return None
+        if role is None:
+            role = role_of(line)
         if role == "assistant":
             return self._assistant(item, line)
         if role == "user":
             return self._user(item, line)
         if role == "system":
             return self._system(item, line)
-        if role == "progress":
-            self._progress(line)
-        elif role not in PASSED_OVER:
+        if role not in PASSED_OVER:
             self.segment.unknown[(role or "(no type)")[:64]] += 1
         return None
 
@@ -173,7 +177,7 @@ class Transcript:
 
     def _progress(self, line: Line) -> None:
         call = self._tool(line.parent_tool_use_id)
-        if call is not None and call.spawned_agent_id is None:
+        if call is not None and call.spawned_agent_id is None and call.tool_name in _AGENT_TOOLS:
             call.spawned_agent_id = agent_id_in(line.data)
 
     def _settle(self, result: Block, line: Line, moment: datetime) -> None:
@@ -181,7 +185,8 @@ class Transcript:
         if call is None or call.status != "unanswered":
             return
         settle(call, result, at=moment)
-        call.spawned_agent_id = agent_id_in(line.tool_use_result) or call.spawned_agent_id
+        if call.tool_name in _AGENT_TOOLS:
+            call.spawned_agent_id = agent_id_in(line.tool_use_result) or call.spawned_agent_id
 
     def _open(self, item: Item, line: Line, moment: datetime, kind: Kind, text: Text) -> Segment:
         closed, memory = self._close(), self.memory
@@ -212,7 +217,6 @@ class Transcript:
                 record,
                 opening_uuid=line.uuid,
                 prompt_id=memory.prompt_id,
-                had_nul=item.had_nul,
                 is_local=memory.after_caveat or kind == "local",
             ),
         )

@@ -24,7 +24,7 @@ from pipelines.sources.lines import (
 from pipelines.sources.records import Chunk
 
 from .run import Run
-from .schema import Line, decode
+from .schema import Line, decode, decode_leniently
 
 MAX_DOCUMENT_BYTES = 64 << 20
 
@@ -60,8 +60,9 @@ def read(
     run = Run(offset, lines, memory.runs + 1)
     draft = Draft()
     chunk_start = offset
-    for item in read_objects(read_blocks(stream, offset=offset, lines=lines, head=head), decode):
-        if not draft.takes(item):
+    for item in read_objects(read_blocks(stream, offset=offset, lines=lines, head=head), decode, decode_leniently):
+        if type(item.value) is not Line:
+            draft.set_aside(item)
             continue
         if run.result is not None and _starts_run(item.value):
             _add(draft, run, fallback_time)
@@ -76,7 +77,7 @@ def read(
         except (UnusableLine, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             draft.unusable(item, error)
             continue
-        draft.understood()
+        draft.good_lines += 1
     _add(draft, run, fallback_time)
     yield _chunk(draft, run, memory, run.unknown)
 
@@ -112,13 +113,13 @@ def _read_document(document: bytes, fallback_time: datetime) -> Chunk:
     try:
         messages = _messages(document)
         for raw in messages:
-            run.add(Item(0, 1, raw, decode(raw)))
+            run.add(Item(0, 1, raw, decode_leniently(raw)))
     except (ValueError, RecursionError) as error:
-        draft.takes(Item(0, 1, document, bad_line(document, error, 1, 0)))
+        draft.set_aside(Item(0, 1, document, bad_line(document, error, 1, 0)))
         return _chunk(draft, Run(0, 0), Memory(), Counter())
     for line in document.split(b"\n"):
         if line.strip():
-            draft.understood()
+            draft.good_lines += 1
     _add(draft, run, fallback_time)
     return _chunk(draft, run, Memory(), run.unknown)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.sources.content import ERROR_CHARACTERS, blocks_of, describe, note_replaced_nul, plain_text, settle
+from pipelines.sources.content import ERROR_CHARACTERS, blocks_of, describe, plain_text, settle
 from pipelines.sources.lines import Item, in_utc
 from pipelines.sources.records import Execution, ReportedUsage, Status, ToolCall, stable_uuid
 from pipelines.sources.responses import Key, Message, Response, Sighting, first_sight, key_of, model_name
@@ -40,7 +40,6 @@ class Run(msgspec.Struct):
     result: Line | None = None
     api_error: str | None = None
     """Text of the error with which the run's last answer of the main conversation was made."""
-    had_nul: bool = False
     lines_seen: int = 0
     output: dict[str, Any] = {}
     responses: dict[Key, Response] = {}
@@ -60,7 +59,6 @@ class Run(msgspec.Struct):
         self.lines_seen += 1
         self.session_id = self.session_id or line.session_id
         self.first_uuid = self.first_uuid or line.uuid
-        self.had_nul = self.had_nul or item.had_nul
 
     def _assistant(self, item: Item, line: Line) -> None:
         message = line.message or Message()
@@ -152,7 +150,7 @@ class Run(msgspec.Struct):
         status, reason, error = self._status()
         if self.result is not None and self.result.stop_reason is not None:
             self.output["stop_reason"] = self.result.stop_reason
-        record = Execution(
+        return Execution(
             id=identity,
             kind="run",
             timestamp=start,
@@ -174,9 +172,6 @@ class Run(msgspec.Struct):
             duration_ms=duration_ms,
             reported_usage=reported_usage(self.result, self.model) if self.result else None,
         )
-        if self.had_nul:
-            note_replaced_nul(record, record.error_message)
-        return record
 
     def _times(self, fallback_time: datetime, duration_ms: int | None) -> tuple[datetime, datetime]:
         lasted = timedelta(milliseconds=min(duration_ms or 0, 10**12))

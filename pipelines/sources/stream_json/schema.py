@@ -87,16 +87,16 @@ class _Kind(msgspec.Struct, gc=False):
     type: Any = None
 
 
-_decode_line = msgspec.json.Decoder(Line).decode
+decode = msgspec.json.Decoder(Line).decode
 _decode_kind = msgspec.json.Decoder(_Kind).decode
 _decode_tool_result = msgspec.json.Decoder(ToolResult).decode
 _NO_TOOL_RESULT = ToolResult()
 
 
-def decode(line: bytes) -> Line:
+def decode_leniently(line: bytes) -> Line:
     """The line; one of a type that is passed over may hold its fields in any shape."""
     try:
-        return _decode_line(line)
+        return decode(line)
     except msgspec.ValidationError:
         kind = _decode_kind(line).type
         if not isinstance(kind, str) or kind in _SHAPED:

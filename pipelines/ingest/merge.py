@@ -56,8 +56,8 @@ def store_prices(connection: psycopg.Connection[Any], price_rows: Sequence[Model
     connection.commit()
 
 
-def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict[str, TableCounts], int]:
-    """Merges the batch; returns what happened per table and how many lines newly went to quarantine."""
+def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict[str, TableCounts], set[str]]:
+    """Merges the batch; returns what happened per table and the keys of the lines newly put into quarantine."""
     for project_id in sorted({row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}):
         connection.execute(_LOCK, [project_id])
     _copy(connection, "staged_executions", staged.executions)
@@ -75,15 +75,12 @@ def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict
             "merge_executions",
         ):
             connection.execute(_statements(step))
+    quarantined = set()
     if staged.bad_lines:
-        connection.execute(_statements("keep_bad_lines"))
+        quarantined = {row[0] for row in connection.execute(_statements("keep_bad_lines"))}
     counts: dict[str, TableCounts] = {}
-    quarantined = 0
     for table, outcome, rows in connection.execute("select table_name, outcome, row_count from merge_counts"):
-        if table == "quarantined_records":
-            quarantined += rows
-        else:
-            setattr(counts.setdefault(table, TableCounts()), outcome, rows)
+        setattr(counts.setdefault(table, TableCounts()), outcome, rows)
     return counts, quarantined
 
 

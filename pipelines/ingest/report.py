@@ -4,6 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+MAX_PROBLEMS = 1000
+"""Problems told one by one; beyond these the counts and ops.quarantined_records say the rest."""
+
 TABLES = ("command_executions", "model_requests", "tool_calls")
 
 
@@ -73,7 +76,7 @@ class IngestReport:
         self.good_lines += other.good_lines
         self.unknown_lines += other.unknown_lines
         self.bytes_read += other.bytes_read
-        self.problems += other.problems
+        self.problems += other.problems[: MAX_PROBLEMS - len(self.problems)]
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``tracemill ingest --json`` prints."""

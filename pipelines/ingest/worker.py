@@ -17,7 +17,7 @@ from pipelines.ingest import files, ledger, merge, prices, projects, rows
 from pipelines.ingest.files import LogFile
 from pipelines.ingest.ledger import LedgerEntry
 from pipelines.ingest.redaction import Redactor
-from pipelines.ingest.report import IngestReport, Problem, TableCounts
+from pipelines.ingest.report import MAX_PROBLEMS, IngestReport, Problem, TableCounts
 from pipelines.sources import READERS, detect
 from pipelines.sources.records import Chunk
 
@@ -215,9 +215,11 @@ class Worker:
             report.unknown_lines += chunk.unknown
         for table, table_counts in counts.items():
             report.records.setdefault(table, TableCounts()).add(table_counts)
-        report.quarantined += quarantined
-        for row in staged.bad_lines[: quarantined or 0]:
-            report.problems.append(Problem(row[2], row[8], f"{row[9]}", line=row[3]))
+        report.quarantined += len(quarantined)
+        for row in staged.bad_lines:
+            if row[0] in quarantined and len(report.problems) < MAX_PROBLEMS:
+                quarantined.discard(row[0])
+                report.problems.append(Problem(path=row[2], reason=row[8], detail=row[9], line=row[3]))
 
     def _settle(self, staged: rows.StagedRows, project_ids: set[str]) -> None:
         """What the batch needs to exist beforehand: projects, partitions, prices."""

@@ -188,19 +188,19 @@ left join lateral (
 cross join lateral (
     select
         p.model is not null and i.reported_cost_usd is null as is_priced,
-        w.input_tokens * p.input_usd_per_mtok / 1e6 as input_cost_usd,
+        w.input_tokens * p.input_usd_per_mtok * 0.000001 as input_cost_usd,
         (
             w.cache_creation_5m_tokens * p.cache_write_5m_usd_per_mtok
             + w.cache_creation_1h_tokens * p.cache_write_1h_usd_per_mtok
-        ) / 1e6 as cache_write_cost_usd,
-        w.cache_read_tokens * p.cache_read_usd_per_mtok / 1e6 as cache_read_cost_usd,
-        w.output_tokens * p.output_usd_per_mtok / 1e6 as output_cost_usd,
+        ) * 0.000001 as cache_write_cost_usd,
+        w.cache_read_tokens * p.cache_read_usd_per_mtok * 0.000001 as cache_read_cost_usd,
+        w.output_tokens * p.output_usd_per_mtok * 0.000001 as output_cost_usd,
         w.web_search_requests * p.web_search_usd_per_request as tool_cost_usd,
         (
             w.cache_read_tokens * (p.input_usd_per_mtok - p.cache_read_usd_per_mtok)
             - w.cache_creation_5m_tokens * (p.cache_write_5m_usd_per_mtok - p.input_usd_per_mtok)
             - w.cache_creation_1h_tokens * (p.cache_write_1h_usd_per_mtok - p.input_usd_per_mtok)
-        ) / 1e6 as cache_savings_usd
+        ) * 0.000001 as cache_savings_usd
 ) as c;
 
 create temporary table changed_requests on commit drop as

@@ -15,7 +15,7 @@ select
     coalesce(u.cache_read_tokens, 0) as cache_read_tokens,
     coalesce(u.output_tokens, 0) as output_tokens,
     coalesce(u.web_search_requests, 0) as web_search_requests,
-    u.cost_usd
+    round(u.cost_usd, 12) as cost_usd
 from (
     select distinct
         project_id,

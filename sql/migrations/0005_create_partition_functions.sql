@@ -23,7 +23,11 @@ begin
             child := format('%s_%s', parent.relname, to_char(month, 'YYYY_MM'));
             continue when to_regclass(format('partitions.%I', child)) is not null;
             perform pg_advisory_xact_lock(hashtextextended('tracemill.partitions', 0));
-            continue when to_regclass(format('partitions.%I', child)) is not null;
+            -- Another session may have made it meanwhile; a query sees that, a cached name look-up does not.
+            continue when exists(
+                select from pg_class as c
+                where c.relnamespace = 'partitions'::regnamespace and c.relname = child
+            );
             -- Attaching takes a weaker lock on the parent than CREATE TABLE … PARTITION OF: readers go on.
             execute format(
                 'create table partitions.%I (like raw.%I including defaults including constraints)', child, parent.relname

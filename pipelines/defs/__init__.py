@@ -1,0 +1,1 @@
+"""Dagster definitions: thin shells around the functions that do the work."""

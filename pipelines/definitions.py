@@ -1,0 +1,25 @@
+"""The Dagster code location: every definition by name, with the resources they share."""
+
+import dagster as dg
+
+from pipelines.defs.automation import (
+    ingest_logs,
+    late_data,
+    new_log_files,
+    nightly_aggregation,
+    nightly_aggregation_schedule,
+)
+from pipelines.defs.ingest import raw_executions, raw_executions_checks
+from pipelines.defs.resources import Warehouse, dbt_resource
+from pipelines.defs.transform import dbt_models
+
+defs = dg.Definitions(
+    assets=[raw_executions, dbt_models],
+    asset_checks=[raw_executions_checks],
+    jobs=[ingest_logs, nightly_aggregation],
+    schedules=[nightly_aggregation_schedule],
+    sensors=[new_log_files, late_data],
+    resources={"warehouse": Warehouse(), "dbt_cli": dbt_resource()},
+    # A run is a process of its own; whether it is one on this machine or elsewhere is the run launcher's choice.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,116 @@
+"""When things happen: the nightly job and what starts runs without a person.
+
+| name                  | starts                                              | as delivered |
+|-----------------------|-----------------------------------------------------|--------------|
+| nightly_aggregation_schedule | 02:00 UTC: yesterday and every touched day   | running      |
+| new_log_files         | files in the watched folders that wait for ingest   | stopped      |
+| late_data             | old days that late data touched, before the night   | stopped      |
+
+The schedule only derives from what is already in the warehouse, so it runs from the start. The sensors begin to
+read a person's folders, or to aggregate by day: switching them on is a decision, taken in the UI.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import psycopg
+
+from pipelines.database import describe_error
+from pipelines.defs.ingest import raw_executions, raw_executions_checks
+from pipelines.defs.partitions import activity_days
+from pipelines.defs.resources import Warehouse
+from pipelines.defs.transform import dbt_models
+from pipelines.ingest import Unreadable
+from pipelines.ingest.pending import fingerprint, pending
+
+RETRY_AFTER = timedelta(hours=1)
+"""Files that still wait although a run was asked for them are tried again after this long."""
+SETTLED_AFTER = timedelta(minutes=10)
+"""Late data usually come in bursts; a day is aggregated when it has been left alone for this long."""
+
+ingest_logs = dg.define_asset_job(
+    "ingest_logs",
+    selection=dg.AssetSelection.assets(raw_executions) | dg.AssetSelection.checks(*raw_executions_checks.check_keys),
+    description="Ingest the watched folders, then check the raw tables.",
+)
+
+nightly_aggregation = dg.define_asset_job(
+    "nightly_aggregation",
+    selection=dg.AssetSelection.assets(dbt_models) | dg.AssetSelection.checks(*dbt_models.check_keys),
+    partitions_def=activity_days,
+    description="Build every mart for the days of the run and all days that late data have touched, and test them.",
+)
+
+
+@dg.schedule(
+    job=nightly_aggregation,
+    cron_schedule="0 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def nightly_aggregation_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every night at 02:00 UTC: aggregate yesterday."""
+    yesterday = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date().isoformat()
+    return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
+
+
+@dg.sensor(job=ingest_logs, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
+def new_log_files(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
+    """Ingest when files in the watched folders are new or have changed."""
+    settings = warehouse.settings()
+    try:
+        waiting = pending(settings.watched_folders, dsn=warehouse.dsn(), settings=settings)
+    except Unreadable as error:
+        return dg.SkipReason(str(error))
+    except psycopg.Error as error:
+        return dg.SkipReason(describe_error(error))
+    if not waiting:
+        return dg.SkipReason("Every file in the watched folders has been ingested.")
+    if _in_progress(context.instance, ingest_logs.name):
+        return dg.SkipReason(f"{len(waiting)} files wait for the ingest that is running.")
+
+    seen = fingerprint(waiting)
+    asked = json.loads(context.cursor) if context.cursor else {}
+    now = datetime.now(UTC)
+    if asked.get("files") == seen and now < datetime.fromisoformat(asked["asked_at"]) + RETRY_AFTER:
+        return dg.SkipReason(f"An ingest of these {len(waiting)} files was asked for at {asked['asked_at']}.")
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=f"{seen}-{now.isoformat()}", tags={"tracemill/files": str(len(waiting))})],
+        cursor=json.dumps({"files": seen, "asked_at": now.isoformat()}),
+    )
+
+
+@dg.sensor(job=nightly_aggregation, minimum_interval_seconds=600, default_status=dg.DefaultSensorStatus.STOPPED)
+def late_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Aggregate old days that were touched, without waiting for the night."""
+    now = datetime.now(UTC)
+    with warehouse.connect("tracemill_dbt") as connection:
+        row = connection.execute(
+            """
+            select max(activity_date), max(touched_at)
+            from ops.touched_days
+            where activity_date < %s
+            having max(touched_at) < %s
+            """,
+            [now.date() - timedelta(days=1), now - SETTLED_AFTER],
+        ).fetchone()
+    if row is None:
+        yield dg.SkipReason("No old day has been touched and left alone since.")
+        return
+    newest, touched_at = row
+    # One run takes all touched days along; it needs one of them as its partition.
+    partition = max(newest.isoformat(), activity_days.start.date().isoformat())
+    yield dg.RunRequest(run_key=f"late-{touched_at.isoformat()}", partition_key=partition)
+
+
+def _in_progress(instance: dg.DagsterInstance, job_name: str) -> bool:
+    statuses = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ]
+    return bool(instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=statuses), limit=1))

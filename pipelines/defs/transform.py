@@ -1,0 +1,128 @@
+"""dbt: every derived table and view, built by one dbt process a run.
+
+A run first puts its days on the work list (pipelines.maintenance.aggregation), then dbt rebuilds what is on it. A
+run of all models also takes along every day that late data have touched, and closes prompts that nobody answered;
+a run of some models only rebuilds the days asked for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+from psycopg import Connection
+
+from pipelines import settings
+from pipelines.database import embedded
+from pipelines.defs.partitions import activity_days
+from pipelines.defs.resources import Warehouse, WarehouseDbt, keep_parse_cache
+from pipelines.maintenance import aggregation, dbt, reaper
+
+DAY_COLUMN = "activity_date"
+_WAIT_SECONDS = 1800
+
+
+class LayerTranslator(DagsterDbtTranslator):
+    """Groups by dbt layer; daily partitions for the models that are rebuilt day by day."""
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """The top folder of the model: staging, intermediate, marts or monitoring."""
+        return str(dbt_resource_props["fqn"][1]) if dbt_resource_props["resource_type"] == "model" else None
+
+    def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition[Any] | None:
+        """Days for incremental models that have a day column; the others are built whole."""
+        is_incremental = dbt_resource_props.get("config", {}).get("materialized") == "incremental"
+        return activity_days if is_incremental and DAY_COLUMN in dbt_resource_props.get("columns", {}) else None
+
+
+@cache
+def manifest() -> Path:
+    """The manifest of the dbt project, made when absent or out of date; needs no running server."""
+    current = settings.load()
+    return dbt.prepare_manifest(current, current.database_url or embedded.status(current.home).dsn())
+
+
+@dbt_assets(
+    manifest=manifest(),
+    name="dbt_models",
+    dagster_dbt_translator=LayerTranslator(
+        DagsterDbtTranslatorSettings(enable_source_tests_as_checks=True, enable_dbt_views_as_virtual_assets=True)
+    ),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def dbt_models(context: dg.AssetExecutionContext, dbt_cli: WarehouseDbt, warehouse: Warehouse) -> Iterator[Any]:
+    """Models and tests of the dbt project."""
+    covers_all_models = not context.is_subset
+    if covers_all_models:
+        with warehouse.connect("tracemill_ingest") as connection:
+            closed = reaper.close_unanswered(connection, datetime.now(UTC))
+        context.log.info(f"Closed {closed} prompts that nobody answered.")
+
+    requested = _requested_days(context)
+    with warehouse.connect("tracemill_dbt") as connection:
+        plan = _plan(context, connection, requested, covers_all_models)
+        context.log.info(f"Rebuilding {len(plan.days)} days: {_described(plan.days)}.")
+        with aggregation.recorded(connection, plan):
+            invocation = dbt_cli.cli(["build"], context=context)
+            try:
+                yield from invocation.stream()
+            except DagsterDbtCliRuntimeError as error:
+                raise dg.Failure(dbt.describe_failure(invocation.target_path)) from error
+            _log_other_days(context, plan.days, requested)
+        keep_parse_cache(invocation)
+
+
+def _requested_days(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
+    """First and last day asked for; None for a run of models without partitions."""
+    if not any(tag in context.run.tags for tag in _PARTITION_TAGS):
+        return None
+    keys = context.partition_key_range
+    return date.fromisoformat(keys.start), date.fromisoformat(keys.end)
+
+
+_PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start")
+
+
+def _plan(
+    context: dg.AssetExecutionContext,
+    connection: Connection[Any],
+    requested: tuple[date, date] | None,
+    covers_all_models: bool,
+) -> aggregation.Plan:
+    first, last = requested or (None, None)
+    try:
+        return aggregation.plan(connection, first, last, covers_all_models=covers_all_models)
+    except aggregation.AggregationBusyError:
+        context.log.info("Waiting for another aggregation to end.")
+    try:
+        return aggregation.plan(
+            connection, first, last, covers_all_models=covers_all_models, wait_seconds=_WAIT_SECONDS
+        )
+    except aggregation.AggregationBusyError as error:
+        raise dg.Failure(str(error)) from error
+
+
+def _log_other_days(
+    context: dg.AssetExecutionContext, rebuilt: Sequence[date], requested: tuple[date, date] | None
+) -> None:
+    """Record the partitions that were rebuilt though the run was not started for them."""
+    known = set(activity_days.get_partition_keys())
+    others = [
+        day.isoformat()
+        for day in rebuilt
+        if day.isoformat() in known and not (requested and requested[0] <= day <= requested[1])
+    ]
+    for key in sorted(context.selected_asset_keys):
+        if context.assets_def.specs_by_key[key].partitions_def is not None:
+            for day in others:
+                context.log_event(dg.AssetMaterialization(key, partition=day))
+
+
+def _described(days: Sequence[date]) -> str:
+    if not days:
+        return "none"
+    return f"{days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"

@@ -1,0 +1,37 @@
+"""Which files wait to be ingested: one ``stat`` each against the ledger, nothing is opened."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pipelines.database import connect
+from pipelines.ingest import files, ledger
+from pipelines.ingest.files import LogFile
+from pipelines.ingest.redaction import load_key
+from pipelines.settings import Settings
+
+
+def pending(paths: Iterable[Path], *, dsn: str, settings: Settings) -> list[LogFile]:
+    """Files under ``paths`` that are new or differ from what the ledger last saw of them.
+
+    Raises files.Unreadable for a path that does not exist and psycopg.Error when the database fails.
+    """
+    found = files.find(paths)
+    key = load_key(settings)
+    keys = {file.path: files.keyed_hash(key, settings.device_id, str(file.path), "") for file in found}
+    with connect(dsn, role="tracemill_ingest") as connection:
+        known = ledger.load(connection, list(keys.values()))
+    return [
+        file
+        for file in found
+        if (entry := known.get(keys[file.path])) is None
+        or (entry.size_bytes, entry.modified_at) != (file.size, file.modified_at)
+    ]
+
+
+def fingerprint(waiting: Sequence[LogFile]) -> str:
+    """The same for the same files in the same state, whatever order they come in."""
+    digest = hashlib.sha256()
+    for path, size, modified_at in sorted((str(file.path), file.size, file.modified_at) for file in waiting):
+        digest.update(f"{path}\0{size}\0{modified_at.isoformat()}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]

@@ -1,0 +1,182 @@
+"""Which days an aggregation rebuilds: a work list in the database, so that no crash can lose a day.
+
+Protocol. ``plan`` takes the aggregation lock, puts the days asked for and every day in ``ops.touched_days`` on the
+list ``ops.aggregation_days``, and remembers when each was touched. dbt then rebuilds the days on the list, each in
+one transaction of its model. ``complete`` clears the list and forgets exactly the touches that were remembered: a
+day touched again in the meantime stays pending. ``fail``, or a process that dies, leaves list and touches as they
+are, so the next aggregation takes those days along. While the marts do not exist, dbt builds every day there is.
+
+The lock belongs to the connection: keep the same one from ``plan`` to ``complete``, and use it for nothing else.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+_LOCK = 5_871_093_266_410_775_113
+"""Key of the advisory lock; any number will do as long as it never changes."""
+_POLL_SECONDS = 1.0
+_LONGEST_DETAIL = 4000
+
+
+class AggregationBusyError(Exception):
+    """Another aggregation is running; the message is a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class TouchedDay:
+    """One row of ops.touched_days as it was when the aggregation was planned."""
+
+    project_id: str
+    activity_date: date
+    touched_at: datetime
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one aggregation covers, as promised to ``complete``."""
+
+    refresh_id: int
+    """Row of ops.refresh_log."""
+    days: tuple[date, ...]
+    """Every day on the list, in order; not only those of this plan."""
+    touched: tuple[TouchedDay, ...]
+    added: tuple[date, ...]
+    """Days that this plan put on the list."""
+    covers_all_models: bool
+
+
+def plan(
+    connection: psycopg.Connection[Any],
+    first: date | None,
+    last: date | None,
+    *,
+    covers_all_models: bool = True,
+    wait_seconds: float = 0,
+) -> Plan:
+    """Put the days from ``first`` to ``last`` (None: none) and all touched days on the list, and take the lock.
+
+    An aggregation of some models only takes no touched days: other models still need them. Raises
+    AggregationBusyError when another aggregation has not ended after ``wait_seconds``.
+    """
+    _take_lock(connection, wait_seconds)
+    try:
+        with connection.transaction():
+            return _plan(connection, first, last, covers_all_models)
+    except BaseException:
+        _release_lock(connection)
+        raise
+
+
+def _plan(connection: psycopg.Connection[Any], first: date | None, last: date | None, covers_all_models: bool) -> Plan:
+    connection.execute(
+        """
+        update ops.refresh_log
+        set status = 'failed', finished_at = clock_timestamp(), detail = 'The process ended before the aggregation did.'
+        where status = 'running'
+        """
+    )
+    touched: list[TouchedDay] = []
+    if covers_all_models:
+        with connection.cursor(row_factory=class_row(TouchedDay)) as cursor:
+            touched = cursor.execute("select project_id, activity_date, touched_at from ops.touched_days").fetchall()
+    added = connection.execute(
+        """
+        insert into ops.aggregation_days (activity_date)
+        select day::date from generate_series(%(first)s::date, %(last)s::date, interval '1 day') as day
+        union
+        select unnest(%(touched)s::date[])
+        on conflict do nothing
+        returning activity_date
+        """,
+        {"first": first, "last": last, "touched": [day.activity_date for day in touched]},
+    ).fetchall()
+    days = [day for (day,) in connection.execute("select activity_date from ops.aggregation_days order by 1")]
+    row = connection.execute(
+        """
+        insert into ops.refresh_log (started_at, first_date, last_date, day_count)
+        values (clock_timestamp(), %s, %s, %s)
+        returning refresh_id
+        """,
+        [min(days, default=None), max(days, default=None), len(days)],
+    ).fetchone()
+    assert row is not None  # noqa: S101 (an insert that returns)
+    return Plan(row[0], tuple(days), tuple(touched), tuple(sorted(day for (day,) in added)), covers_all_models)
+
+
+def complete(connection: psycopg.Connection[Any], plan: Plan) -> None:
+    """The marts hold what ``plan`` covers: take its days off the list, log success, release the lock."""
+    with connection.transaction():
+        connection.execute(
+            """
+            delete from ops.touched_days as t
+            using unnest(%s::text[], %s::date[], %s::timestamptz[]) as done (project_id, activity_date, touched_at)
+            where t.project_id = done.project_id
+                and t.activity_date = done.activity_date
+                and t.touched_at = done.touched_at
+            """,
+            [
+                [day.project_id for day in plan.touched],
+                [day.activity_date for day in plan.touched],
+                [day.touched_at for day in plan.touched],
+            ],
+        )
+        connection.execute(
+            "delete from ops.aggregation_days where activity_date = any(%s)",
+            [list(plan.days if plan.covers_all_models else plan.added)],
+        )
+        _log_end(connection, plan, "succeeded", None)
+    _release_lock(connection)
+
+
+def fail(connection: psycopg.Connection[Any], plan: Plan, detail: str) -> None:
+    """Log why the aggregation failed and release the lock; its days stay pending."""
+    with connection.transaction():
+        _log_end(connection, plan, "failed", detail[:_LONGEST_DETAIL])
+    _release_lock(connection)
+
+
+@contextmanager
+def recorded(connection: psycopg.Connection[Any], plan: Plan) -> Iterator[None]:
+    """``complete`` when the block ends well, ``fail`` with the error's words when it does not."""
+    try:
+        yield
+    except BaseException as error:
+        fail(connection, plan, str(error) or type(error).__name__)
+        raise
+    complete(connection, plan)
+
+
+def _log_end(connection: psycopg.Connection[Any], plan: Plan, status: str, detail: str | None) -> None:
+    connection.execute(
+        "update ops.refresh_log set status = %s, detail = %s, finished_at = clock_timestamp() where refresh_id = %s",
+        [status, detail, plan.refresh_id],
+    )
+
+
+def _take_lock(connection: psycopg.Connection[Any], wait_seconds: float) -> None:
+    deadline = time.monotonic() + wait_seconds
+    while not _try_lock(connection):
+        if time.monotonic() >= deadline:
+            raise AggregationBusyError(
+                "Another aggregation is running in this database; wait for it to end, then start yours again."
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _try_lock(connection: psycopg.Connection[Any]) -> bool:
+    with connection.transaction():
+        row = connection.execute("select pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
+        return bool(row and row[0])
+
+
+def _release_lock(connection: psycopg.Connection[Any]) -> None:
+    if not connection.closed:
+        with connection.transaction():
+            connection.execute("select pg_advisory_unlock(%s)", [_LOCK])

@@ -117,11 +117,11 @@ to tracemill_owner, tracemill_ingest, tracemill_dbt using (true) with check (tru
 drop policy if exists own_projects on app.project_config;
 create policy own_projects on app.project_config for select
 to service_role, authenticated, app_user, app_admin, app_readonly
-using (project_id = any((select app.current_projects())::text []));
+using (project_id = any((select app.current_projects())::text[]));
 drop policy if exists own_projects on app.project_members;
 create policy own_projects on app.project_members for select
 to service_role, authenticated, app_user, app_admin, app_readonly
-using (project_id = any((select app.current_projects())::text []));
+using (project_id = any((select app.current_projects())::text[]));
 
 grant select on app.project_config, app.project_members
 to tracemill_dbt, service_role, authenticated, app_user, app_admin, app_readonly;

@@ -19,7 +19,7 @@ create table if not exists raw.command_executions (
     session_context jsonb not null default '{}',
     session_id text,
     device_id text not null,
-    sources text [] not null,
+    sources text[] not null,
     source_file_key text not null,
     source_line bigint not null,
     ended_at timestamptz not null,
@@ -301,7 +301,7 @@ begin
         execute format('create policy platform_all on raw.%I to tracemill_owner, tracemill_ingest, tracemill_dbt using (true) with check (true)', table_name);
         execute format(
             'create policy own_projects on raw.%I for select to service_role, authenticated, app_user, app_admin, app_readonly '
-            || 'using (project_id = any((select app.current_projects())::text []))', table_name
+            || 'using (project_id = any((select app.current_projects())::text[]))', table_name
         );
         execute format('grant select on raw.%I to tracemill_dbt, service_role, authenticated, app_user, app_admin, app_readonly', table_name);
         execute format('grant select, insert, update, delete on raw.%I to tracemill_ingest', table_name);

@@ -37,4 +37,3 @@ exception
         raise notice 'advisory locks stay open to everybody: only a superuser can close them';
 end
 $$;
-

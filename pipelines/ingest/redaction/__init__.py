@@ -1,0 +1,175 @@
+"""Secrets out of every text before it is stored.
+
+A secret becomes ``[REDACTED:rule:hash]``, where the hash is keyed: equal secrets stay joinable, and the hash tells
+nothing without the key. Two detectors look at each text, and at what it says when its escapes are undone: the rules
+of Kingfisher for secrets of known form, and a table of contexts for those that only their surroundings give away.
+What either finds is replaced; then the result is looked at again, until nothing is found, so that redacting twice
+changes nothing.
+
+Ids that logs are full of (UUIDs, hashes of commits, ``toolu_…``, ``msg_…``) and ordinary paths stay as they are.
+"""
+
+import hmac
+from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Any, Final
+
+from pipelines.ingest.redaction import context, engine
+from pipelines.ingest.redaction.assignments import names_secret
+from pipelines.ingest.redaction.key import load_key
+from pipelines.ingest.redaction.spans import Span, merge, views, without
+from pipelines.ingest.redaction.values import MARKER, MASK, is_value
+
+__all__ = ["MAX_CHARACTERS", "SANITIZER_VERSION", "Redactor", "cut", "load_key"]
+
+SANITIZER_VERSION: Final = "1"
+"""Raised whenever rules change, so that rows sanitised by older rules can be told."""
+MAX_CHARACTERS: Final = 256 * 1024
+"""Longer texts are cut to this length."""
+
+_MAX_PASSES: Final = 5
+_MAX_DEPTH: Final = 64
+_TOO_DEEP: Final = "[TOO DEEP]"
+_MAX_TOKEN: Final = 4096
+_BOUNDARY = "\n" + "| " * 64 + "\n"
+
+
+def cut(text: str, limit: int) -> str:
+    """At most ``limit`` characters of a text that is still to be redacted.
+
+    The cut is made before the word that it would fall into: half of a secret is not recognised as one.
+    """
+    if len(text) <= limit:
+        return text
+    head = text[: limit + 1]
+    end = limit
+    while end > max(0, limit - _MAX_TOKEN) and not head[end].isspace():
+        end -= 1
+    return head[:end] if head[end].isspace() else head[: max(0, limit - _MAX_TOKEN)]
+
+
+class Redactor:
+    """Replaces secrets; all methods are pure functions of their arguments and the key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def text(self, text: str) -> str:
+        """The text without secrets. Takes any text, lone surrogates included, and never raises."""
+        return self._redact(cut(text, MAX_CHARACTERS))
+
+    def texts(self, texts: list[str]) -> list[str]:
+        """Each text without secrets: what ``text`` gives, faster for many, of which few hold any."""
+        texts = [cut(text, MAX_CHARACTERS) for text in texts]
+        suspects = _suspects(texts)
+        return [self._redact(text) if index in suspects else text for index, text in enumerate(texts)]
+
+    def tree(self, value: Any, _depth: int = 0) -> Any:
+        """A JSON-like value without secrets in its strings and keys.
+
+        A string under a key that names a secret, or behind such a flag in a list, is one whatever it looks like.
+        """
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, (dict, list, tuple)) and _depth >= _MAX_DEPTH:
+            return _TOO_DEEP
+        if isinstance(value, dict):
+            return {self._key_of(key): self._member(key, member, value, _depth) for key, member in value.items()}
+        if isinstance(value, (list, tuple)):
+            before: Iterable[Any] = (None, *value)
+            return [self._element(last, element, _depth) for last, element in zip(before, value, strict=False)]
+        return value
+
+    def path(self, path: str) -> str:
+        """A file path without secrets, each of its parts looked at by itself as well."""
+        return "/".join(self._redact(part) for part in self.text(path).split("/"))
+
+    def sample(self, data: bytes) -> str:
+        """The start of a line as text without secrets, where the line may be cut, broken or not text at all.
+
+        A last word that might be the beginning of a secret goes too. NUL bytes are left out.
+        """
+        text = self.text(data.replace(b"\x00", b"").decode("utf-8", "replace"))
+        start = len(text)
+        while start > 0 and (text[start - 1].isalnum() or text[start - 1] in "_-+/=.~\ufffd"):
+            start -= 1
+        last = text[start:]
+        is_word = last.isalpha() and last[1:].islower()
+        if len(last) >= 6 and not is_word and not MARKER.search(text, max(0, start - 80)):
+            return text[:start] + self._marker("cut", last)
+        return text
+
+    def keyed_hash(self, *parts: bytes | str) -> str:
+        """32 hexadecimal digits that are equal for equal parts and tell nothing without the key."""
+        digest = hmac.new(self._key, digestmod="sha256")
+        for part in parts:
+            data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+            digest.update(len(data).to_bytes(8, "big") + data)
+        return digest.hexdigest()[:32]
+
+    def _redact(self, text: str) -> str:
+        for _ in range(_MAX_PASSES):
+            redacted = self._replace(text, _find(text))
+            if redacted == text:
+                break
+            text = redacted
+        return text
+
+    def _replace(self, text: str, spans: list[Span]) -> str:
+        if not spans:
+            return text
+        markers = [match.span() for match in MARKER.finditer(text)]
+        pieces: list[str] = []
+        position = 0
+        for span in without(merge(spans), markers, text):
+            pieces += (text[position : span.start], self._marker(span.rule, span.secret))
+            position = span.end
+        return "".join([*pieces, text[position:]])
+
+    def _marker(self, rule: str, secret: str) -> str:
+        data = secret.encode("utf-8", "surrogatepass")
+        return f"[REDACTED:{rule}:{hmac.digest(self._key, data, 'sha256')[:4].hex()}]"
+
+    def _key_of(self, key: Any) -> Any:
+        return self.text(key) if isinstance(key, str) else key
+
+    def _member(self, key: Any, member: Any, siblings: dict[Any, Any], depth: int) -> Any:
+        if isinstance(member, str) and isinstance(key, str):
+            name = siblings.get("name", siblings.get("key")) if key == "value" else key
+            if isinstance(name, str) and names_secret(name) and is_value(member, is_quoted=True):
+                return self._marker("secret", member)
+        return self.tree(member, depth + 1)
+
+    def _element(self, last: Any, element: Any, depth: int) -> Any:
+        is_argument = isinstance(last, str) and isinstance(element, str) and last[:1] == "-" != element[:1]
+        if is_argument and "=" not in last and names_secret(last) and is_value(element, is_quoted=True):
+            return self._marker("secret", element)
+        return self.tree(element, depth + 1)
+
+
+def _find(text: str) -> list[Span]:
+    """Secrets of the text as it stands and of the views on it, deepest first: equal secrets, equal spelling."""
+    masked = MARKER.sub(lambda marker: MASK * len(marker[0]), text) if "[REDACTED:" in text else text
+    found: list[Span] = []
+    for view in reversed(list(views(masked))):
+        found += [view.to_source(span) for span in (*engine.find(view.text), *context.find(view.text))]
+    return found
+
+
+def _suspects(texts: list[str]) -> set[int]:
+    """Numbers of the texts that may hold a secret: one scan of all finds it there or next to it."""
+    numbers: list[int] = []
+    seen: list[str] = []
+    for number, text in enumerate(texts):
+        for view in views(text) if text else ():
+            numbers.append(number)
+            seen.append(view.text)
+    ends = list(accumulate(len(text) + len(_BOUNDARY) for text in seen))
+    joined = _BOUNDARY.join(seen)
+    suspects = set()
+    for span in (*engine.find(joined), *context.find(joined)):
+        first, last = bisect_right(ends, span.start), bisect_right(ends, span.end)
+        # A match may have swallowed the beginning of a secret in the next text, hence the neighbours.
+        suspects.update(numbers[max(0, first - 1) : last + 2])
+    return suspects

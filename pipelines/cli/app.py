@@ -77,7 +77,9 @@ def _aggregate(
     first: Annotated[
         str | None, typer.Option("--from", metavar="DATE", help="First UTC day to build again, YYYY-MM-DD.")
     ] = None,
-    last: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Last UTC day; the same as --from.")] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DATE", help="Last UTC day; yesterday when left out.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the nightly job through Dagster, here and now.
@@ -91,11 +93,7 @@ def _aggregate(
     """
     from pipelines.cli.aggregate import aggregate
 
-    first_day, last_day = (parse_day(text) if text else None for text in (first, last or first))
-    if last_day and not first_day:
-        raise typer.BadParameter("--to needs --from.")
-    if first_day and last_day and first_day > last_day:
-        raise typer.BadParameter(f"--from {first_day} is after --to {last_day}.")
+    first_day, last_day = (parse_day(text) if text else None for text in (first, last))
     _exit(aggregate(first_day, last_day, as_json=as_json))
 
 

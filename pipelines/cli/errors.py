@@ -10,7 +10,20 @@ import sys
 import traceback
 
 _OF_DATABASE = frozenset({"psycopg"})
-_SENTENCES = frozenset({"SettingsError", "EmbeddedServerError", "MigrationError", "Unreadable", "LaunchError"})
+_SENTENCES = frozenset(
+    {
+        "AggregationBusyError",
+        "BadPeriodError",
+        "BadProject",
+        "DagsterHomeError",
+        "DbtProjectError",
+        "EmbeddedServerError",
+        "MigrationError",
+        "SettingsError",
+        "Unreadable",
+        "WorkerDied",
+    }
+)
 """Exceptions of our own modules whose message already is the sentence; by name, so that none is imported for it."""
 
 

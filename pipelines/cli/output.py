@@ -60,11 +60,11 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     return count
 
 
-def format_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table for people: numbers to the right, long cells cut."""
+def format_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: bool = False) -> str:
+    """A table for people, long cells cut: numbers to the right, with ``right`` every cell that begins like one."""
     texts = [[_short(cell(value)) for value in row] for row in rows]
     widths = [max([len(name), *(len(row[n]) for row in texts)]) for n, name in enumerate(columns)]
-    is_number = [any(isinstance(row[n], Decimal | int | float) for row in rows) for n in range(len(columns))]
+    is_number = [any(_is_number(row[n], formatted=right) for row in rows) for n in range(len(columns))]
 
     def line(cells: Sequence[str]) -> str:
         aligned = (
@@ -75,6 +75,12 @@ def format_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
     rule = "  ".join("-" * width for width in widths)
     return "\n".join([line(columns), rule, *(line(row) for row in texts)])
+
+
+def _is_number(value: Any, *, formatted: bool) -> bool:
+    if isinstance(value, str):
+        return formatted and value.lstrip("≥ ")[:1].isdigit()
+    return isinstance(value, Decimal | int | float) and not isinstance(value, bool)
 
 
 def _short(text: str) -> str:
@@ -126,5 +132,25 @@ def ingest_progress() -> Iterator["Callable[[Progress], None] | None"]:
                 total=progress.bytes_total,
                 files=f"{progress.files_done}/{progress.files_total} files",
             )
+
+        yield show
+
+
+@contextmanager
+def step(title: str) -> Iterator["Callable[[str], None] | None"]:
+    """Shows what is going on, and its newest line, on a terminal; None elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with console.status(Text(title)) as status:
+
+        def show(line: str) -> None:
+            text = Text(f"{title}: {line}")
+            text.truncate(max(20, console.width - 4), overflow="ellipsis")
+            status.update(text)
 
         yield show

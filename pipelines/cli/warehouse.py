@@ -19,7 +19,7 @@ def ready_warehouse(settings: Settings) -> str:
         return address
     if settings.database_url is not None:
         raise CommandError(
-            f"The database lacks {len(found.pending)} migrations ({found.pending[0]} first): run `tracemill db migrate`."
+            f"The database lacks {len(found.pending)} migrations, {found.pending[0]} first: run `tracemill db migrate`."
         )
     migrations.migrate(address)
     return address

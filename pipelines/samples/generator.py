@@ -8,6 +8,7 @@ drawn from a shuffled deck, so even a small sample has forks, subagents and head
     FOLDER/runs/<session>.jsonl                      output of headless runs whose transcripts are also there
 """
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ class _SessionFactory:
         if flavour.is_headless:
             was_killed = flavour.last_outcome != "completed"
             lines = headless.stream_lines(session.main.lines, session.usage, was_killed=was_killed)
-            self._write_file(self.truth.folder / "runs" / f"{session.main.session_id}.jsonl", lines)
+            self._write_file(self.truth.folder / "runs" / f"{session.main.session_id}.jsonl", lines, session.clock)
         if flavour.is_forked:
             self._write(folder, self._fork(session, flavour))
 
@@ -182,14 +183,16 @@ class _SessionFactory:
     def _write(self, folder: Path, session: Session) -> None:
         session_id = session.main.session_id
         session.main.plain(f'"type":"last-prompt","leafUuid":"{session.main.parent}"')
-        self._write_file(folder / f"{session_id}.jsonl", session.main.lines)
+        self._write_file(folder / f"{session_id}.jsonl", session.main.lines, session.clock)
         for name, lines in session.subagent_files.items():
-            self._write_file(folder / session_id / "subagents" / name, lines)
+            self._write_file(folder / session_id / "subagents" / name, lines, session.clock)
 
-    def _write_file(self, path: Path, lines: list[str]) -> None:
+    def _write_file(self, path: Path, lines: list[str], clock: Clock) -> None:
+        """Writes a file as if it had been written then: written again, it is the same to everybody."""
         path.parent.mkdir(parents=True, exist_ok=True)
         content = ("\n".join(lines) + "\n").encode()
         path.write_bytes(content)
+        os.utime(path, (clock.milliseconds / 1000, clock.milliseconds / 1000))
         self.truth.files += 1
         self.truth.lines += len(lines)
         self.truth.bytes += len(content)

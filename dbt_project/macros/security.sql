@@ -4,6 +4,15 @@
     missing: a night must not wait for, or stop, whoever is reading.
 -#}
 
+{#- The hook of every model: `readers` says whether the roles of tenants may read it at all. -#}
+{% macro secure(readers) %}
+    {%- if model.config.materialized == 'view' -%}
+        {{ secure_view(readers) }}
+    {%- elif readers -%}
+        {{ secure_table() }}
+    {%- endif -%}
+{% endmacro %}
+
 {% macro reader_roles() -%}
     service_role, authenticated, app_user, app_admin, app_readonly
 {%- endmacro %}
@@ -39,7 +48,7 @@
 {% endmacro %}
 
 {#- A view reads with the rights of whoever asks, so that the policies below it hold. -#}
-{% macro secure_view(readers=true) %}
+{% macro secure_view(readers) %}
     alter view {{ this }} set (security_invoker = true);
     {% if readers %}
         grant select on {{ this }} to tracemill_owner, {{ reader_roles() }};

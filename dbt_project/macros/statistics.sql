@@ -8,25 +8,25 @@
     100 * {{ ratio(cached_tokens, input_tokens) }}
 {%- endmacro %}
 
-{#- Wilson score interval (95 %) of a share: stays within 0..1 and honest for few observations. -#}
-{% macro wilson_bound(successes, trials, sign) -%}
-    case
-        when {{ trials }} > 0 then greatest(0, least(1, (
-            {{ ratio(successes, trials) }} + 1.9207 / {{ trials }}
-            {{ sign }} 1.96 * sqrt(
-                {{ ratio(successes, trials) }} * (1 - {{ ratio(successes, trials) }}) / {{ trials }}
-                + 0.9604 / ({{ trials }}::double precision * {{ trials }})
-            )
-        ) / (1 + 3.8416 / {{ trials }})))
-    end
-{%- endmacro %}
-
+{#-
+    Ends of the Wilson score interval (95 %, z = 1.96) of a share: within 0..1 and honest for few observations.
+    The share itself bounds them, against rounding where it is 0 or 1. NULL without trials.
+-#}
 {% macro wilson_low(successes, trials) -%}
-    {{ wilson_bound(successes, trials, '-') }}
+    least({{ ratio(successes, trials) }}, {{ wilson_end(successes, trials, '-') }})
 {%- endmacro %}
 
 {% macro wilson_high(successes, trials) -%}
-    {{ wilson_bound(successes, trials, '+') }}
+    greatest({{ ratio(successes, trials) }}, {{ wilson_end(successes, trials, '+') }})
+{%- endmacro %}
+
+{% macro wilson_end(successes, trials, sign) -%}
+    (
+        {{ successes }} + 1.9208
+        {{ sign }} 1.96 * sqrt(
+            ({{ successes }}) * ({{ trials }} - ({{ successes }}))::double precision / nullif({{ trials }}, 0) + 0.9604
+        )
+    ) / (nullif({{ trials }}, 0) + 3.8416)
 {%- endmacro %}
 
 {#- Sample standard deviation from a count, a sum and a sum of squares, all exact. -#}

@@ -1,4 +1,4 @@
-{{ config(materialized='view', post_hook="{{ secure_view(readers=false) }}") }}
+{{ config(materialized='view') }}
 
 with
 

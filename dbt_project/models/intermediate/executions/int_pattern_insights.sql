@@ -1,4 +1,4 @@
-{{ config(materialized='view', post_hook="{{ secure_view(readers=false) }}") }}
+{{ config(materialized='view') }}
 
 -- Threshold rules. A saving is what the rule could bring at most, over the window, and is NULL where nothing is to
 -- be saved; where costs are lower bounds, so is the saving.

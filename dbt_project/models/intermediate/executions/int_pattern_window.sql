@@ -1,4 +1,4 @@
-{{ config(materialized='view', post_hook="{{ secure_view(readers=false) }}") }}
+{{ config(materialized='view') }}
 
 -- Sums of the window are taken from its days each time: one row per pattern and day is little to add up.
 with

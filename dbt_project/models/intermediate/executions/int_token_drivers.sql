@@ -1,4 +1,4 @@
-{{ config(materialized='view', post_hook="{{ secure_view(readers=false) }}") }}
+{{ config(materialized='view') }}
 
 -- What the median run costs in tokens with a feature at some level, and without: the difference of medians within
 -- one command. It is an observation, not a cause: features come together.

@@ -1,0 +1,47 @@
+-- No relation that a tenant's role may read lets it see another project: tables force row-level security with a
+-- policy of their own, views read with the rights of whoever asks. Reads the catalogue, after all marts are built.
+{% for mart in [
+    'daily_command_stats', 'session_summary', 'command_patterns', 'cache_effectiveness', 'model_usage_daily',
+    'hourly_token_usage', 'project_spend_daily', 'command_costs', 'tool_usage_daily', 'v_ingest_health',
+    'v_mart_freshness', 'v_database_health',
+] -%}
+    -- depends_on: {{ ref(mart) }}
+{% endfor %}
+with
+
+relations as (
+
+    select
+        c.oid,
+        c.oid::regclass::text as relation,
+        c.relkind,
+        c.relrowsecurity and c.relforcerowsecurity as is_secured,
+        coalesce('security_invoker=true' = any(c.reloptions), false) as is_invoker
+    from pg_class as c
+    inner join pg_namespace as n on c.relnamespace = n.oid
+    where n.nspname in ('staging', 'intermediate', 'marts', 'monitoring') and c.relkind in ('r', 'v', 'm', 'p', 'f')
+
+),
+
+readers as (
+
+    select oid as role_oid
+    from pg_roles
+    where rolname in ('service_role', 'authenticated', 'app_user', 'app_admin', 'app_readonly')
+
+)
+
+select distinct relations.relation
+from relations
+cross join readers
+where
+    has_table_privilege(readers.role_oid, relations.oid, 'select')
+    and not case relations.relkind
+        when 'v' then relations.is_invoker
+        when 'r' then
+            relations.is_secured
+            and exists (
+                select 1 from pg_policy where polrelid = relations.oid and polname = 'own_projects'
+            )
+        else false
+    end

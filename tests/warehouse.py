@@ -1,5 +1,6 @@
 """What is in the raw tables, in a form that can be compared: without the moments at which rows were written."""
 
+from collections import Counter
 from typing import Any
 
 import psycopg
@@ -25,6 +26,17 @@ def tool_uses(connection: psycopg.Connection) -> set[str]:
     rows = connection.execute("select tool_use_id from raw.tool_calls").fetchall()
     assert len(rows) == len(set(rows)), "a tool use is stored twice"
     return {row[0] for row in rows}
+
+
+def executions_by_status(connection: psycopg.Connection) -> Counter[str]:
+    """Executions whose command is in the logs."""
+    return Counter(
+        dict(
+            connection.execute(
+                "select status, count(*) from raw.command_executions where kind <> 'orphan' group by status"
+            ).fetchall()
+        )
+    )
 
 
 def contents(connection: psycopg.Connection) -> dict[str, list[tuple[Any, ...]]]:

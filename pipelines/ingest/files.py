@@ -6,7 +6,6 @@ holds is told apart by a keyed hash of its first bytes, so that a grown file dif
 
 import gzip
 import hmac
-import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -27,6 +27,7 @@ class LedgerEntry:
     content_key: str
     committed_offset: int = 0
     committed_lines: int = 0
+    is_read_to_end: bool = False
     resume_state: dict[str, Any] = field(default_factory=dict)
     unknown_lines: Counter[str] = field(default_factory=Counter)
     quarantined_count: int = 0
@@ -34,7 +35,7 @@ class LedgerEntry:
 
 _COLUMNS = (
     "file_key, path, device_id, source, project_id, size_bytes, modified_at, content_key, "
-    "committed_offset, committed_lines, resume_state, unknown_lines, quarantined_count"
+    "committed_offset, committed_lines, is_read_to_end, resume_state, unknown_lines, quarantined_count"
 )
 
 
@@ -59,12 +60,12 @@ def save(connection: psycopg.Connection[Any], entries: Sequence[LedgerEntry]) ->
             """
             insert into ops.ingest_files (
                 file_key, path, device_id, source, project_id, size_bytes, modified_at, content_key,
-                committed_offset, committed_lines, resume_state, unknown_lines, quarantined_count
+                committed_offset, committed_lines, is_read_to_end, resume_state, unknown_lines, quarantined_count
             )
             values (
                 %(file_key)s, %(path)s, %(device_id)s, %(source)s, %(project_id)s, %(size_bytes)s, %(modified_at)s,
-                %(content_key)s, %(committed_offset)s, %(committed_lines)s, %(resume_state)s, %(unknown_lines)s,
-                %(quarantined_count)s
+                %(content_key)s, %(committed_offset)s, %(committed_lines)s, %(is_read_to_end)s, %(resume_state)s,
+                %(unknown_lines)s, %(quarantined_count)s
             )
             on conflict (file_key) do update set
                 path = excluded.path,
@@ -75,6 +76,7 @@ def save(connection: psycopg.Connection[Any], entries: Sequence[LedgerEntry]) ->
                 content_key = excluded.content_key,
                 committed_offset = excluded.committed_offset,
                 committed_lines = excluded.committed_lines,
+                is_read_to_end = excluded.is_read_to_end,
                 resume_state = excluded.resume_state,
                 unknown_lines = excluded.unknown_lines,
                 quarantined_count = excluded.quarantined_count,

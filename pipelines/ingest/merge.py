@@ -37,15 +37,14 @@ def ensure_partitions(connection: psycopg.Connection[Any], staged: StagedRows) -
     if staged.first_at is None or staged.last_at is None:
         return
     connection.execute(
-        "select ops.ensure_month_partitions((%s::timestamptz at time zone 'UTC')::date, "
-        "greatest((%s::timestamptz at time zone 'UTC')::date, (now() at time zone 'UTC')::date + interval '3 months')::date)",
-        [staged.first_at, staged.last_at],
+        "select ops.ensure_month_partitions(%s, greatest(%s, (current_date + interval '3 months')::date))",
+        [staged.first_at.date(), staged.last_at.date()],
     )
     connection.commit()
 
 
 def store_prices(connection: psycopg.Connection[Any], price_rows: Sequence[ModelPrice]) -> None:
-    """Keeps the prices of models that have none yet, in a transaction of its own: a price once used is not rewritten."""
+    """Keeps the prices of models that have none yet, in a transaction of its own; a price once used stays."""
     if price_rows:
         columns = sql.SQL(", ").join(sql.Identifier(name) for name in ModelPrice.__struct_fields__)
         values = sql.SQL(", ").join(sql.Placeholder() for _ in ModelPrice.__struct_fields__)
@@ -58,7 +57,9 @@ def store_prices(connection: psycopg.Connection[Any], price_rows: Sequence[Model
 
 def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict[str, TableCounts], set[str]]:
     """Merges the batch; returns what happened per table and the keys of the lines newly put into quarantine."""
-    for project_id in sorted({row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}):
+    for project_id in sorted(
+        {row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}
+    ):
         connection.execute(_LOCK, [project_id])
     _copy(connection, "staged_executions", staged.executions)
     _copy(connection, "staged_requests", staged.requests)

@@ -39,6 +39,7 @@ class TableCounts:
     unchanged: int = 0
 
     def add(self, other: "TableCounts") -> None:
+        """Adds the counts of another batch."""
         self.inserted += other.inserted
         self.updated += other.updated
         self.unchanged += other.unchanged
@@ -61,10 +62,12 @@ class IngestReport:
 
     @property
     def files(self) -> int:
+        """Files found, in whatever state."""
         return sum(self.files_by_state.values())
 
     @property
     def has_problems(self) -> bool:
+        """Whether anything was quarantined or could not be read."""
         return bool(self.problems) or self.quarantined > 0
 
     def add(self, other: "IngestReport") -> None:

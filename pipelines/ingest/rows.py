@@ -93,25 +93,26 @@ class RowBuilder:
                 self._see(execution.timestamp)
             else:
                 refused += 1
-                self._refuse(origin, execution.line, execution.offset, f"the command is dated {execution.timestamp.isoformat()}")
+                self._refuse_date(origin, execution, execution.timestamp, execution.line)
         fallback = next(iter(starts.values()), None)
         for request in requests:
             timestamp = request.timestamp or starts.get(request.execution_id or "") or fallback
             if timestamp is None or not self._in_range(timestamp):
                 refused += 1
-                self._refuse(origin, 0, request.offset, f"the response is dated {timestamp and timestamp.isoformat()}")
+                self._refuse_date(origin, request, timestamp)
             elif problem := _bad_tokens(request):
                 refused += 1
-                self._refuse(origin, 0, request.offset, problem, reason="invalid_value")
+                self._refuse(origin, 0, request.offset, "invalid_value", problem)
             else:
                 self._see(timestamp)
                 self._staged.models.add(priced_name(request.model, request.speed))
-                self._staged.requests.append(self._request_row(origin, request, timestamp, owners.get(request.execution_id)))
+                owner = owners.get(request.execution_id)
+                self._staged.requests.append(self._request_row(origin, request, timestamp, owner))
         for call in tool_calls:
             timestamp = call.timestamp or starts.get(call.execution_id or "") or fallback
             if timestamp is None or not self._in_range(timestamp):
                 refused += 1
-                self._refuse(origin, 0, call.offset, f"the tool use is dated {timestamp and timestamp.isoformat()}")
+                self._refuse_date(origin, call, timestamp)
             else:
                 self._see(timestamp)
                 self._tool_calls.append((origin, call, timestamp, owners.get(call.execution_id)))
@@ -237,9 +238,14 @@ class RowBuilder:
             )
         )
 
-    def _refuse(self, origin: Origin, line: int, offset: int, detail: str, reason: str = "timestamp_out_of_range") -> None:
-        if reason == "timestamp_out_of_range":
-            detail += f", outside {EARLIEST.date()} … {self._latest.date()}"
+    def _refuse_date(
+        self, origin: Origin, record: Execution | ModelRequest | ToolCall, timestamp: datetime | None, line: int = 0
+    ) -> None:
+        dated = "without a date" if timestamp is None else f"dated {timestamp.isoformat()}"
+        detail = f"A record is {dated}; dates from {EARLIEST.date()} to {self._latest.date()} are taken."
+        self._refuse(origin, line, record.offset, "timestamp_out_of_range", detail)
+
+    def _refuse(self, origin: Origin, line: int, offset: int, reason: str, detail: str) -> None:
         self._quarantine(origin, BadLine(line=line, offset=offset, length=0, reason=reason, detail=detail, sample=b""))
 
     def _in_range(self, timestamp: datetime) -> bool:
@@ -290,10 +296,10 @@ def _bad_tokens(request: ModelRequest) -> str | None:
         "web_search_requests",
     ):
         if not 0 <= getattr(request, name) <= MAX_TOKENS:
-            return f"{name} is {getattr(request, name)}, which is no number of tokens"
+            return f"{name} is {getattr(request, name)}, which is no number of tokens."
     cost = request.reported_cost_usd
     if cost is not None and not 0 <= cost < 1e9:
-        return f"the reported cost is {cost} USD"
+        return f"The reported cost is {cost} USD."
     return None
 
 
@@ -303,5 +309,3 @@ def _cut(text: str, limit: int) -> str:
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
-
-

@@ -50,13 +50,16 @@ def run(
     from pipelines.ingest.redaction import load_key
 
     started = time.monotonic()
+    paths = list(paths)
+    shown = ", ".join(str(path) for path in paths)
     if project is not None:
         projects.checked(project)
     found = files.find(paths)
     report = IngestReport()
     if not found:
-        shown = ", ".join(str(path) for path in paths)
-        report.problems.append(Problem(shown, "no_logs", f"{shown} holds no files; give the folder that your client logs to."))
+        report.problems.append(
+            Problem(shown, "no_logs", f"{shown} holds no files; give the folder that your client logs to.")
+        )
     key = load_key(settings)
     with connect(dsn, role=ROLE) as connection:
         keys = {file.path: files.keyed_hash(key, settings.device_id, str(file.path), project or "") for file in found}
@@ -65,7 +68,12 @@ def run(
         pending = []
         for file in found:
             entry = known.get(keys[file.path])
-            if entry is not None and entry.size_bytes == file.size and entry.modified_at == file.modified_at:
+            if (
+                entry is not None
+                and entry.is_read_to_end
+                and entry.size_bytes == file.size
+                and entry.modified_at == file.modified_at
+            ):
                 report.files_by_state["unchanged"] += 1
             else:
                 pending.append(file)
@@ -79,12 +87,17 @@ def run(
                 report.add(_work(job, connection, pending, known, tracker.advance))
             else:
                 report.add(_share(job, pending, known, keys, jobs, tracker))
-    if found and not report.problems and not any(
-        report.files_by_state[state] for state in ("new", "grown", "replaced", "truncated", "unchanged")
+    if (
+        found
+        and not report.problems
+        and not any(report.files_by_state[state] for state in ("new", "grown", "replaced", "truncated", "unchanged"))
     ):
-        shown = ", ".join(str(path) for path in paths)
         report.problems.append(
-            Problem(shown, "no_logs", f"{shown} holds {len(found)} files but no logs; give the folder that your client logs to.")
+            Problem(
+                shown,
+                "no_logs",
+                f"{shown} holds {len(found)} files but no logs; give the folder that your client logs to.",
+            )
         )
     report.seconds = time.monotonic() - started
     return report
@@ -117,7 +130,11 @@ class _Tracker:
 
 
 def _work(
-    job: Any, connection: psycopg.Connection[Any], pending: Sequence[LogFile], known: dict[str, ledger.LedgerEntry], advance: Any
+    job: Any,
+    connection: psycopg.Connection[Any],
+    pending: Sequence[LogFile],
+    known: dict[str, ledger.LedgerEntry],
+    advance: Any,
 ) -> IngestReport:
     from pipelines.ingest.worker import Worker
 
@@ -171,7 +188,8 @@ def _share(
                     process = workers[pipe]
                     process.join()
                     raise WorkerDied(
-                        f"a worker process ended with status {process.exitcode}; what it had committed stands, run the ingest again."
+                        f"a worker process ended with status {process.exitcode}; "
+                        "what it had committed stands, run the ingest again."
                     ) from None
                 if isinstance(message, BaseException):
                     raise message
@@ -209,11 +227,13 @@ def _serve(job: Any, pipe: Connection) -> None:
             worker = Worker(job, connection)
             while (message := pipe.recv()) is not None:
                 group, known = message
-                pipe.send(worker.ingest(group, known, lambda files_done, bytes_done: pipe.send((files_done, bytes_done))))
+                pipe.send(
+                    worker.ingest(group, known, lambda files_done, bytes_done: pipe.send((files_done, bytes_done)))
+                )
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
-    except BaseException as error:  # noqa: BLE001 (the parent decides)
+    except BaseException as error:
         try:
             pipe.send(error)
-        except Exception:  # noqa: BLE001 (an error that cannot be pickled still gets its words across)
+        except Exception:
             pipe.send(RuntimeError(str(error)))

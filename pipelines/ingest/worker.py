@@ -49,6 +49,8 @@ class _Reading:
     """As committed last."""
     origin: rows.Origin
     read_to: int
+    is_finished: bool = False
+    """The reader has come to the end of the file; a checkpoint before that is not the last."""
 
 
 @dataclass
@@ -57,6 +59,12 @@ class _Batch:
     chunks: list[tuple[_Reading, Chunk]] = field(default_factory=list)
     row_count: int = 0
     byte_count: int = 0
+
+    def add(self, reading: _Reading, chunk: Chunk) -> None:
+        self.chunks.append((reading, chunk))
+        self.row_count += len(chunk.executions) + len(chunk.requests) + len(chunk.tool_calls) + len(chunk.bad)
+        self.byte_count += chunk.offset - reading.read_to
+        reading.read_to = chunk.offset
 
     @property
     def is_full(self) -> bool:
@@ -81,17 +89,18 @@ class Worker:
         batch: _Batch | None = None
         for file in batch_files:
             reading = self._begin(file, known, report)
+            told = 0
             if reading is not None:
                 for chunk in self._read(reading, report):
                     if batch is not None and (batch.is_full or batch.source != reading.origin.source):
                         self._store(batch, report)
                         batch = None
                     batch = batch or _Batch(reading.origin.source)
-                    batch.chunks.append((reading, chunk))
-                    batch.row_count += len(chunk.executions) + len(chunk.requests) + len(chunk.tool_calls) + len(chunk.bad)
-                    batch.byte_count += chunk.offset - reading.read_to
-                    reading.read_to = chunk.offset
-            advance(1, file.size)
+                    batch.add(reading, chunk)
+                    done = min(chunk.offset, file.size)
+                    advance(0, max(done - told, 0))
+                    told = max(done, told)
+            advance(1, file.size - told)
         if batch is not None:
             self._store(batch, report)
         return report
@@ -111,7 +120,11 @@ class Worker:
             if file.named:
                 what = "is empty" if empty else "is not a log that tracemill knows"
                 report.problems.append(
-                    Problem(path, "not_a_log", f"{path} {what}; it reads {' and '.join(sorted(READERS))}, plain, gzip or zstd.")
+                    Problem(
+                        path,
+                        "not_a_log",
+                        f"{path} {what}; it reads {' and '.join(sorted(READERS))}, plain, gzip or zstd.",
+                    )
                 )
             return None
         file_key = files.keyed_hash(self._job.key, self._job.device_id, str(file.path), self._job.project or "")
@@ -128,10 +141,10 @@ class Worker:
         old = known.get(file_key)
         if old is None:
             state = "new"
-        elif not files.has_content_key(self._job.key, head, old.content_key):
-            state = "replaced"
         elif file.size < old.size_bytes:
             state = "truncated"
+        elif not files.has_content_key(self._job.key, head, old.content_key):
+            state = "replaced"
         else:
             state = "grown"
             entry.committed_offset = old.committed_offset
@@ -164,9 +177,12 @@ class Worker:
                     offset = chunk.offset
                     report.good_lines += chunk.good_lines
                     yield chunk
+            reading.is_finished = True
         except (OSError, EOFError, files.Unreadable) as error:
             report.problems.append(
-                Problem(entry.path, "cut", f"{entry.path} could be read only up to byte {offset}: {error}; is it complete?")
+                Problem(
+                    entry.path, "cut", f"{entry.path} could be read only up to byte {offset}: {error}; is it complete?"
+                )
             )
         report.bytes_read += max(reading.file.size - start, 0)
 
@@ -201,6 +217,7 @@ class Worker:
                 entry,
                 committed_offset=chunk.offset,
                 committed_lines=chunk.lines,
+                is_read_to_end=reading.is_finished,
                 resume_state=chunk.state,
                 unknown_lines=entry.unknown_lines + chunk.unknown,
                 quarantined_count=entry.quarantined_count + len(chunk.bad) + refused,

@@ -12,6 +12,7 @@ create table if not exists ops.ingest_files (
     content_key text not null,
     committed_offset bigint not null default 0,
     committed_lines bigint not null default 0,
+    is_read_to_end boolean not null default false,
     resume_state jsonb not null default '{}',
     unknown_lines jsonb not null default '{}',
     quarantined_count bigint not null default 0,
@@ -31,6 +32,7 @@ comment on column ops.ingest_files.modified_at is 'Modification time when last r
 comment on column ops.ingest_files.content_key is 'Keyed hash of the first 4 KiB: tells a grown file from a replaced one.';
 comment on column ops.ingest_files.committed_offset is 'Bytes (after decompression) that need not be read again: the start of the last open execution.';
 comment on column ops.ingest_files.committed_lines is 'Lines before committed_offset.';
+comment on column ops.ingest_files.is_read_to_end is 'Whether everything that was in the file at modified_at has been committed.';
 comment on column ops.ingest_files.resume_state is 'What the reader needs to go on from committed_offset.';
 comment on column ops.ingest_files.unknown_lines is 'Lines of types the reader does not know, counted by type.';
 comment on column ops.ingest_files.quarantined_count is 'Lines of this file in quarantine.';

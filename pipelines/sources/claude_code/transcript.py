@@ -208,7 +208,7 @@ class Transcript:
             session=_present(version=line.version, entrypoint=line.entrypoint, permission_mode=line.permission_mode),
             output={},
         )
-        memory.prompt_id = stable_uuid(line.prompt_id) if line.prompt_id else None
+        memory.prompt_id = stable_uuid(line.prompt_id) if line.prompt_id and kind != "bash" else None
         self.segment = Segment(
             item.offset,
             item.number - 1,
@@ -216,7 +216,6 @@ class Transcript:
             OpenExecution(
                 record,
                 opening_uuid=line.uuid,
-                prompt_id=memory.prompt_id,
                 is_local=memory.after_caveat or kind == "local",
             ),
         )
@@ -224,11 +223,11 @@ class Transcript:
         return closed
 
     def _identity(self, line: Line, kind: Kind, session_id: str | None, moment: datetime, number: int) -> str:
-        """``promptId`` of what was sent to the model, unless an earlier line already took it; else the line's uuid."""
+        """``promptId`` unless it is that of an earlier execution, which bash mode always repeats; else the uuid."""
         if kind == "orphan":
             return stable_uuid(f"orphan:{session_id}")
         taken = self.memory.prompt_ids
-        if line.prompt_id and line.prompt_id not in taken:
+        if kind != "bash" and line.prompt_id and line.prompt_id not in taken:
             self.memory.prompt_ids = [*taken, line.prompt_id][-_PROMPTS_REMEMBERED:]
             return stable_uuid(line.prompt_id)
         return stable_uuid(line.uuid or f"{session_id}:{moment.isoformat()}:{number}")

@@ -30,7 +30,6 @@ import psycopg
 from psycopg import sql
 
 WAREHOUSE = "tracemill"
-DAGSTER = "dagster"
 
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "tracemill"
@@ -86,7 +85,7 @@ class _Layout:
 
 
 def start(home: Path, *, options: Mapping[str, str] | None = None) -> Status:
-    """The running server of ``home`` with both databases, started when it was not.
+    """The running server of ``home`` with the warehouse's database, started when it was not.
 
     ``options`` are server settings that hold for this start only, over the defaults. Raises EmbeddedServerError.
     """
@@ -103,7 +102,7 @@ def start(home: Path, *, options: Mapping[str, str] | None = None) -> Status:
         _disown_lock_files(layout)
         _launch(layout, {**_defaults(), **(options or {})})
         found = _status(layout)
-        _create_databases(found)
+        _create_warehouse(found)
         return found
 
 
@@ -269,12 +268,10 @@ def _launch(layout: _Layout, options: Mapping[str, str]) -> None:
         )
 
 
-def _create_databases(server: Status) -> None:
+def _create_warehouse(server: Status) -> None:
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
-        present = {name for (name,) in connection.execute("select datname from pg_database")}
-        for database in (WAREHOUSE, DAGSTER):
-            if database not in present:
-                connection.execute(sql.SQL("create database {}").format(sql.Identifier(database)))
+        if not connection.execute("select from pg_database where datname = %s", [WAREHOUSE]).fetchall():
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(WAREHOUSE)))
 
 
 def _status(layout: _Layout) -> Status:

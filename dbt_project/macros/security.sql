@@ -4,11 +4,11 @@
     missing: a night must not wait for, or stop, whoever is reading.
 -#}
 
-{#- The hook of every model: `readers` says whether the roles of tenants may read it at all. -#}
-{% macro secure(readers) %}
+{#- The hook of every model. Tables outside the marts are the platform's own: nobody else gets a right to them. -#}
+{% macro secure() %}
     {%- if model.config.materialized == 'view' -%}
-        {{ secure_view(readers) }}
-    {%- elif readers -%}
+        {{ secure_view() }}
+    {%- elif model.config.schema == 'marts' -%}
         {{ secure_table() }}
     {%- endif -%}
 {% endmacro %}
@@ -47,10 +47,32 @@
     $secure$
 {% endmacro %}
 
-{#- A view reads with the rights of whoever asks, so that the policies below it hold. -#}
-{% macro secure_view(readers) %}
+{#-
+    A view reads with the rights of whoever asks, so that the policies below it hold. Views are for the platform:
+    staging and intermediate are its own, and monitoring reads the ledger, which no tenant may enter.
+-#}
+{% macro secure_view() %}
     alter view {{ this }} set (security_invoker = true);
-    {% if readers %}
-        grant select on {{ this }} to tracemill_owner, {{ reader_roles() }};
-    {% endif %}
+    do $secure$
+    begin
+        if not has_table_privilege('tracemill_owner', '{{ this }}', 'select') then
+            grant select on {{ this }} to tracemill_owner;
+        end if;
+    end
+    $secure$
+{% endmacro %}
+
+{#- Operators read derived schemas as the owner of the warehouse. -#}
+{% macro admit_operators() %}
+    do $admit$
+    declare
+        derived text;
+    begin
+        foreach derived in array array['staging', 'intermediate', 'marts', 'monitoring'] loop
+            if not has_schema_privilege('tracemill_owner', derived, 'usage') then
+                execute format('grant usage on schema %I to tracemill_owner', derived);
+            end if;
+        end loop;
+    end
+    $admit$
 {% endmacro %}

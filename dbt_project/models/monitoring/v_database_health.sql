@@ -1,10 +1,4 @@
 -- One row per measurement, so that what cannot be measured here is a row that says so and not an error.
-{%- set has_statements = false %}
-{%- if execute %}
-    {%- set has_statements = run_query("select to_regclass('public.pg_stat_statements') is not null as has")
-        .columns[0].values()[0] %}
-{%- endif %}
-
 with
 
 measurements as (
@@ -56,19 +50,19 @@ measurements as (
 
     union all
 
-    {% if has_statements -%}
+    select
+        'statement_statistics' as measurement,
+        is_available::integer::numeric as measured,
+        'available' as unit,
+        case
+            when is_available then 'pg_stat_statements is loaded'
+            else 'pg_stat_statements is missing: add it to shared_preload_libraries and create the extension'
+        end as detail
+    from (
         select
-            'statement_statistics' as measurement,
-            1::numeric as measured,
-            'available' as unit,
-            'pg_stat_statements is installed' as detail
-    {%- else -%}
-        select
-            'statement_statistics' as measurement,
-            0::numeric as measured,
-            'available' as unit,
-            'pg_stat_statements is missing: preload it (shared_preload_libraries) and create the extension' as detail
-    {%- endif %}
+            to_regclass('public.pg_stat_statements') is not null
+            and current_setting('pg_stat_statements.max', true) is not null as is_available
+    ) as statements
 
 )
 

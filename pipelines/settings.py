@@ -65,11 +65,18 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def wants_traceback(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether errors show their traceback; apart from Settings, because those may be what is wrong."""
+    return bool((os.environ if environment is None else environment).get("TRACEMILL_DEBUG"))
+
+
 def _project_prefixes(text: str) -> dict[str, str]:
     prefixes = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         prefix, separator, project = entry.rpartition("=")
         if not separator or not prefix or not project:
-            raise SettingsError(f"TRACEMILL_PROJECTS: {entry!r} is not PATH_PREFIX=PROJECT; separate entries by commas.")
+            raise SettingsError(
+                f"TRACEMILL_PROJECTS: {entry!r} is not PATH_PREFIX=PROJECT; separate entries by commas."
+            )
         prefixes[prefix] = project
     return prefixes

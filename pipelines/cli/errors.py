@@ -5,9 +5,10 @@ Exit status: 1 for what went wrong while working, 2 for a call that cannot work 
 """
 
 import errno
-import os
 import sys
 import traceback
+
+from pipelines.settings import wants_traceback
 
 _OF_DATABASE = frozenset({"psycopg"})
 _SENTENCES = frozenset(
@@ -18,6 +19,7 @@ _SENTENCES = frozenset(
         "DagsterHomeError",
         "DbtProjectError",
         "EmbeddedServerError",
+        "InvalidDsnError",
         "MigrationError",
         "SettingsError",
         "Unreadable",
@@ -33,7 +35,7 @@ class CommandError(Exception):
 
 def report(error: BaseException) -> int:
     """Writes what to tell the person to stderr and returns the exit status."""
-    if os.environ.get("TRACEMILL_DEBUG"):
+    if wants_traceback():
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("\nStopped. What was committed is kept; the same command goes on from there.\n")

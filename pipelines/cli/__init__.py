@@ -12,7 +12,7 @@ def main() -> None:
     from pipelines.cli.errors import report
 
     try:
-        app()
+        app(prog_name="tracemill")
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -212,7 +212,7 @@ def describe(summary: Summary, *, seconds: float) -> str:
         )
     parts.append(_describe_care(summary))
     parts.append(_next_steps(totals[0].project_id if totals else "storefront"))
-    return "\n".join(parts) + f"\n\nDone in {seconds:.0f} s.\n"
+    return "\n".join(parts) + f"\nDone in {seconds:.0f} s.\n"
 
 
 def _project_row(project: ProjectTotals) -> tuple[Any, ...]:
@@ -252,13 +252,15 @@ def _describe_care(summary: Summary) -> str:
 
 
 def _next_steps(project: str) -> str:
+    question = "select model, sum(cost_usd) from model_usage_daily group by 1 order by 2 desc nulls last"
     return f"""
 What next
-  tracemill ui                              the same in Dagster: lineage, runs, checks
+  tracemill ui                          the same in Dagster: lineage, runs, checks
+  tracemill ingest ~/.claude/projects   your own logs; then: tracemill aggregate
+  tracemill doctor                      what is wrong, and how to mend it
   tracemill query --project {project} \\
-    "select model, sum(cost_usd) from model_usage_daily group by 1 order by 2 desc nulls last"
-  tracemill ingest ~/.claude/projects       your own logs; then: tracemill aggregate
-  tracemill doctor                          what is wrong, and how to mend it"""
+    "{question}"
+"""
 
 
 def _money(amount: Decimal | None, is_lower_bound: bool) -> str:

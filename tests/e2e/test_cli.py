@@ -1,0 +1,365 @@
+"""The command line as a person meets it: real processes, a real server, exit statuses and sentences."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from pipelines.cli.reader import READER
+from pipelines.samples import SampleTruth, generate
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+COMMANDS = [
+    *(["ingest"], ["aggregate"], ["query"], ["doctor"], ["demo"], ["ui"]),
+    *(["db", name] for name in ("start", "stop", "url", "migrate", "status", "shell")),
+]
+
+
+@pytest.fixture
+def run(dsn: str, tmp_path: Path) -> Run:
+    """Runs tracemill on a database of the test's own; keyword arguments are variables of the environment."""
+
+    def tracemill(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "TRACEMILL_HOME": str(tmp_path / "home"),
+            "TRACEMILL_DATABASE_URL": dsn,
+            "TRACEMILL_READER_DATABASE_URL": make_conninfo(dsn, user=READER),
+        } | variables
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", *arguments],
+            env=environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    return tracemill
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleTruth:
+    return generate(tmp_path_factory.mktemp("logs"), size_bytes=400_000, days=4)
+
+
+def says(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
+    """One sentence on stderr with these words, no traceback, this exit status, nothing on stdout."""
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    for word in words:
+        assert word in " ".join(done.stderr.split()), done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_every_command_has_an_example(run: Run, command: list[str]) -> None:
+    done = run(*command, "--help")
+    assert done.returncode == 0
+    assert re.search(r"Examples?:\n(?:.*\n)*?\s+\S*.*tracemill " + " ".join(command), done.stdout)
+
+
+def test_every_command_is_listed(run: Run) -> None:
+    listed = run("--help").stdout.split("Commands:")[1] + run("db", "--help").stdout.split("Commands:")[1]
+    assert set(re.findall(r"^  (\w+) ", listed, re.MULTILINE)) == {name for names in COMMANDS for name in names}
+
+
+def test_help_and_version_need_no_database_and_no_heavy_module(run: Run) -> None:
+    probe = (
+        "import sys; sys.argv = ['tracemill', '--version']\n"
+        "from pipelines.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'psycopg', 'dagster', 'pandas', 'dbt', 'rich', 'pipelines.ingest'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"tracemill \d+\.\d+\.\d+\n", done.stdout)
+    assert run("--help", TRACEMILL_DATABASE_URL="nonsense").returncode == 0
+
+
+def test_shell_completes_commands(run: Run) -> None:
+    words = {"COMP_WORDS": "tracemill agg", "COMP_CWORD": "1"}
+    assert run(_TRACEMILL_COMPLETE="complete_bash", **words).stdout.split() == ["aggregate"]
+
+
+def test_ingest_reports_what_the_logs_hold_and_a_second_time_that_it_is_known(run: Run, sample: SampleTruth) -> None:
+    first = run("ingest", str(sample.folder), "--json")
+    report = json.loads(first.stdout)
+    assert first.stderr == ""
+    assert report["files"] == sample.files
+    assert report["bytes"] == sample.bytes
+    assert report["quarantined"] == sample.broken_lines
+    assert first.returncode == (1 if sample.broken_lines else 0)
+    assert report["unknown_lines"].get("workspace-beacon", 0) == sample.unknown_lines["workspace-beacon"]
+    executions = report["records"]["command_executions"]
+    assert executions == {"inserted": sample.executions.total(), "updated": 0, "unchanged": executions["unchanged"]}
+    assert report["records"]["tool_calls"]["inserted"] == sample.tool_calls.total()
+    assert report["records"]["model_requests"]["inserted"] == (
+        sample.total_usage().requests + sample.synthetic_messages
+    )
+
+    again = run("ingest", str(sample.folder), "--json")
+    report = json.loads(again.stdout)
+    assert again.returncode == 0
+    assert report["files_by_state"] == {"unchanged": sample.files}
+    assert all(counts["inserted"] == counts["updated"] == 0 for counts in report["records"].values())
+
+
+def test_ingest_in_words_names_files_rows_and_broken_lines(run: Run, sample: SampleTruth, tmp_path: Path) -> None:
+    log = next(iter(sorted((sample.folder / "projects").rglob("*.jsonl")))).read_text()
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text(log + '{"type":"user","mess\n')
+    done = run("ingest", str(broken), "--project", "words")
+    assert done.returncode == 1
+    assert "1 files (1 new)" in done.stdout
+    assert re.search(r"executions +\d+ new", done.stdout)
+    line = log.count("\n") + 1
+    assert f"broken.jsonl:{line}:" in done.stdout
+    assert done.stderr == ""
+
+
+class TestBadInput:
+    def test_missing_path(self, run: Run) -> None:
+        says(run("ingest", "/no/such/folder"), 2, "/no/such/folder does not exist")
+
+    def test_no_path(self, run: Run) -> None:
+        says(run("ingest"), 2, "Missing argument")
+
+    def test_unknown_source(self, run: Run, tmp_path: Path) -> None:
+        says(run("ingest", str(tmp_path), "--source", "word"), 2, "'word' is not known", "claude_code")
+
+    def test_project_that_cannot_be_one(self, run: Run, sample: SampleTruth) -> None:
+        done = run("ingest", str(sample.folder), "--project", "Not A Slug!")
+        assert done.returncode in (1, 2)
+        assert "Not A Slug!" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("picture.jsonl", bytes(range(256)) * 40),
+            ("notes.txt", b"Dear diary,\ntoday nothing was logged.\n"),
+            ("numbers.json", b'{"answer": 42}\n'),
+        ],
+    )
+    def test_file_that_is_not_a_log(self, run: Run, tmp_path: Path, name: str, content: bytes) -> None:
+        (tmp_path / name).write_bytes(content)
+        done = run("ingest", str(tmp_path / name))
+        assert done.returncode == 1
+        assert name in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        assert json.loads(run("ingest", str(tmp_path / name), "--json").stdout)["problems"][0]["path"].endswith(name)
+
+    def test_folder_without_logs(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        done = run("ingest", str(tmp_path / "empty"))
+        assert done.returncode == 1
+        assert "holds no" in done.stdout + done.stderr
+
+    def test_unreadable_file(self, run: Run, sample: SampleTruth, tmp_path: Path) -> None:
+        if os.geteuid() == 0:
+            pytest.skip("root may read every file")
+        log = tmp_path / "locked.jsonl"
+        log.write_bytes(next((sample.folder / "projects").rglob("*.jsonl")).read_bytes())
+        log.chmod(0)
+        done = run("ingest", str(log))
+        assert done.returncode == 1
+        assert "locked.jsonl" in done.stdout + done.stderr
+
+    def test_server_that_is_down(self, run: Run, sample: SampleTruth) -> None:
+        done = run("ingest", str(sample.folder), TRACEMILL_DATABASE_URL="postgresql://me:hidden@127.0.0.1:1/x")
+        says(done, 1, "Error:", "127.0.0.1:1", "is down")
+        assert "hidden" not in done.stderr
+
+    def test_dsn_that_is_none(self, run: Run) -> None:
+        done = run("db", "status", TRACEMILL_DATABASE_URL="postgresql//oops")
+        assert done.returncode == 1
+        assert "not a PostgreSQL address" in done.stdout
+
+    def test_setting_that_cannot_be_used(self, run: Run) -> None:
+        says(run("query", "select 1", TRACEMILL_PROJECTS="nonsense"), 1, "TRACEMILL_PROJECTS")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("--from", "yesterday"),
+            ("--from", "2026-02-30"),
+            ("--from", "2026-10-02", "--to", "2026-10-01"),
+            ("--from", "2999-01-01"),
+        ],
+    )
+    def test_days_that_cannot_be(self, run: Run, arguments: tuple[str, ...]) -> None:
+        says(run("aggregate", *arguments), 2, "Error:")
+
+    def test_database_without_tables(self, run: Run, empty_dsn: str, sample: SampleTruth) -> None:
+        for command in (("ingest", str(sample.folder)), ("query", "select 1"), ("aggregate",)):
+            says(run(*command, TRACEMILL_DATABASE_URL=empty_dsn), 1, "run `tracemill db migrate`")
+
+    def test_server_of_ones_own_is_not_started_or_stopped(self, run: Run) -> None:
+        for verb in ("start", "stop"):
+            says(run("db", verb), 1, "TRACEMILL_DATABASE_URL", "unset it")
+
+    def test_traceback_only_on_request(self, run: Run) -> None:
+        done = run("query", "select 1", TRACEMILL_DATABASE_URL="postgresql://127.0.0.1:1/x", TRACEMILL_DEBUG="1")
+        assert "Traceback" in done.stderr
+
+
+class TestQuery:
+    @pytest.fixture
+    def ingested(self, run: Run, sample: SampleTruth) -> Run:
+        run("ingest", str(sample.folder))
+        return run
+
+    def test_project_must_be_chosen_among_several(self, ingested: Run, sample: SampleTruth) -> None:
+        says(ingested("query", "select 1"), 1, "--project", *sample.projects)
+        says(ingested("query", "select 1", "--project", "nobody"), 1, "no project 'nobody'", *sample.projects)
+
+    def test_without_any_project_ingest_is_named(self, run: Run) -> None:
+        says(run("query", "select 1"), 1, "tracemill ingest")
+
+    def test_json_keeps_numbers_and_times(self, ingested: Run, sample: SampleTruth) -> None:
+        done = ingested(
+            "query", "--json", "--project", "storefront",
+            "select sum(output_tokens) as tokens, 0.1::numeric + 12345678901234567890.12345 as exact, "
+            "timestamptz '2026-01-02 03:04:05+02' as at, null as nothing, 'infinity'::timestamptz as never, "
+            "'NaN'::float8 as nan, jsonb_build_object('a', 1) as tree, array[1, 2] as list "
+            "from model_requests where kind = 'response'",
+        )  # fmt: skip
+        answer = json.loads(done.stdout, parse_float=str)
+        assert done.stderr == ""
+        assert answer["columns"] == ["tokens", "exact", "at", "nothing", "never", "nan", "tree", "list"]
+        assert answer["row_count"] == 1
+        (row,) = answer["rows"]
+        assert int(row[0]) == sample.total_usage(project="storefront").output_tokens
+        assert row[1:] == [
+            *("12345678901234567890.22345", "2026-01-02T01:04:05Z", None, "infinity", None, {"a": 1}, [1, 2])
+        ]
+
+    def test_csv_and_table(self, ingested: Run) -> None:
+        statement = "select * from (values (1, 'a,b'), (20, null)) as t (number, text)"
+        done = ingested("query", "--csv", "--project", "storefront", statement)
+        assert list(csv.reader(io.StringIO(done.stdout))) == [["number", "text"], ["1", "a,b"], ["20", ""]]
+        table = ingested("query", "--project", "storefront", statement)
+        assert table.stdout == "number  text\n------  ----\n     1  a,b\n    20\n"
+        assert table.stderr == "2 rows\n"
+
+    @pytest.mark.parametrize(
+        ("statement", "words"),
+        [
+            ("select * from no_such_table", ["no_such_table", "does not exist", "line 1, column 15"]),
+            ("select 1\n  frm x y", ["yntax error", "line 2"]),
+            ("select 1; select 2", ["One statement at a time"]),
+            ("delete from model_requests", ["Only statements that return rows"]),
+            ("update model_requests set model = 'x' returning 1", ["Only statements that return rows"]),
+            ("select * from ops.ingest_files", ["ermission denied"]),
+            ("", ["empty"]),
+        ],
+    )
+    def test_errors_are_a_sentence_with_the_place(self, ingested: Run, statement: str, words: list[str]) -> None:
+        done = ingested("query", statement, "--project", "storefront")
+        says(done, 1, "Error:", *words)
+        assert done.stderr.count("\n") == 1
+
+    def test_time_limit(self, ingested: Run) -> None:
+        says(ingested("query", "select pg_sleep(20)", "--project", "storefront", "--timeout", "1"), 1, "--timeout")
+
+    def test_two_forms_at_once(self, ingested: Run) -> None:
+        says(ingested("query", "select 1", "--json", "--csv"), 2, "one of --json and --csv")
+
+    def test_explain_and_show(self, ingested: Run) -> None:
+        assert "Scan" in ingested("query", "explain select * from model_requests", "--project", "storefront").stdout
+        assert "UTC" in ingested("query", "show timezone", "--project", "storefront").stdout
+
+
+class TestDoctor:
+    def test_healthy_warehouse(self, run: Run, sample: SampleTruth) -> None:
+        run("ingest", str(sample.folder))
+        done = run("doctor", "--json")
+        report = json.loads(done.stdout)
+        findings = {finding["name"]: finding for finding in report["findings"]}
+        assert done.returncode == 0, report
+        assert report["ok"] is True
+        assert findings["migrations"]["state"] == "ok"
+        assert findings["ingest"]["detail"].startswith(f"{sample.files} files")
+        assert findings["partitions"]["state"] == "ok"
+        assert findings["waiting days"]["remedy"] == "tracemill aggregate"
+        assert findings["query login"]["state"] == "ok"
+
+    def test_each_problem_names_the_command_that_mends_it(self, run: Run, empty_dsn: str) -> None:
+        done = run("doctor", "--json", TRACEMILL_DATABASE_URL=empty_dsn)
+        findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+        assert done.returncode == 1
+        assert findings["migrations"]["state"] == "problem"
+        assert findings["migrations"]["remedy"] == "tracemill db migrate"
+
+        done = run("doctor", TRACEMILL_DATABASE_URL="")
+        assert done.returncode == 1
+        assert "tracemill db start" in done.stdout
+        assert done.stderr == ""
+
+    def test_rows_outside_their_months_are_a_problem(self, run: Run, dsn: str) -> None:
+        from pipelines.database import connect
+
+        with connect(dsn) as connection:
+            connection.execute("insert into app.project_config (project_id, display_name) values ('p', 'p')")
+            connection.execute(
+                "insert into raw.tool_calls (project_id, tool_use_id, timestamp, execution_id, tool_name, status, "
+                "source, source_file_key, source_offset) "
+                "values ('p', 't', '1999-01-01', gen_random_uuid(), 'Bash', 'ok', 's', 'f', 0)"
+            )
+        done = run("doctor", "--json")
+        findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+        assert done.returncode == 1
+        assert findings["partitions"]["state"] == "problem"
+        assert "tool_calls" in findings["partitions"]["detail"]
+
+    def test_redaction_key_that_others_can_read(self, run: Run, sample: SampleTruth, tmp_path: Path) -> None:
+        run("ingest", str(sample.folder))
+        key = tmp_path / "home" / "redaction.key"
+        key.chmod(0o644)
+        done = run("doctor", "--json")
+        findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+        assert findings["redaction key"]["remedy"] == f"chmod 600 {key}"
+        assert done.returncode == 1
+
+
+class TestDatabase:
+    def test_status_of_a_migrated_database(self, run: Run) -> None:
+        status = json.loads(run("db", "status", "--json").stdout)
+        assert status["running"] is True
+        assert status["pending"] == []
+        assert "problem" not in status
+
+    def test_migrate_twice(self, run: Run, empty_dsn: str) -> None:
+        first = json.loads(run("db", "migrate", "--json", TRACEMILL_DATABASE_URL=empty_dsn).stdout)
+        assert len(first["applied"]) >= 6
+        assert json.loads(run("db", "migrate", "--json", TRACEMILL_DATABASE_URL=empty_dsn).stdout) == {"applied": []}
+
+    def test_database_of_a_newer_version(self, run: Run, dsn: str) -> None:
+        from pipelines.database import connect
+
+        with connect(dsn) as connection:
+            connection.execute("insert into public.schema_migrations (name) values ('9999_from_the_future')")
+        says(run("ingest", "."), 1, "newer", "upgrade tracemill")
+        assert run("db", "status").returncode == 1
+
+    def test_url_is_given_unchanged(self, run: Run, dsn: str) -> None:
+        assert run("db", "url").stdout == dsn + "\n"
+
+    def test_embedded_server_from_start_to_stop(self, run: Run, server_home: Path) -> None:
+        home = {"TRACEMILL_HOME": str(server_home), "TRACEMILL_DATABASE_URL": "", "TRACEMILL_READER_DATABASE_URL": ""}
+        stopped = run("db", "status", **home)
+        assert stopped.returncode == 1
+        assert "tracemill db start" in stopped.stdout
+        assert json.loads(run("db", "start", "--json", **home).stdout)["running"] is True
+        says(run("query", "select 1", **home), 1, "tracemill db migrate")
+        assert run("db", "migrate", **home).returncode == 0
+        assert json.loads(run("db", "stop", "--json", **home).stdout) == {"running": False, "stopped": True}

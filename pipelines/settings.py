@@ -38,15 +38,13 @@ class Settings:
 
     @property
     def dagster_home(self) -> Path:
+        """Folder of Dagster's instance."""
         return self.home / "dagster"
 
     @property
     def dbt_project(self) -> Path:
+        """Folder of the dbt project, in the checkout."""
         return REPOSITORY / "dbt_project"
-
-    @property
-    def migrations(self) -> Path:
-        return REPOSITORY / "sql" / "migrations"
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

@@ -1,8 +1,9 @@
 """Secrets out of every text before it is stored.
 
 A secret becomes ``[REDACTED:rule:hash]``, where the hash is keyed: equal secrets stay joinable, and the hash tells
-nothing without the key. Two detectors look at each text, and at what it says when its escapes are undone: the rules
-of Kingfisher for secrets of known form, and a table of contexts for those that only their surroundings give away.
+nothing without the key. Two detectors look at each text, and at what it says when its escapes are undone: Kingfisher,
+with rules of its own and ours, for forms and surroundings that a pattern can tell, and a reader of assignments
+(``password=…``) for those that take more.
 What either finds is replaced; then the result is looked at again, until nothing is found, so that redacting twice
 changes nothing.
 
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, Final
 
-from pipelines.ingest.redaction import context, engine
+from pipelines.ingest.redaction import assignments, engine
 from pipelines.ingest.redaction.assignments import names_secret
 from pipelines.ingest.redaction.key import load_key
 from pipelines.ingest.redaction.spans import Span, merge, views, without
@@ -32,7 +33,7 @@ _MAX_PASSES: Final = 5
 _MAX_DEPTH: Final = 64
 _TOO_DEEP: Final = "[TOO DEEP]"
 _MAX_TOKEN: Final = 4096
-_BOUNDARY = "\n" + "| " * 64 + "\n"
+_BOUNDARY = "\n" + "| " * 8 + "\n"
 
 
 def cut(text: str, limit: int) -> str:
@@ -61,9 +62,12 @@ class Redactor:
 
     def texts(self, texts: list[str]) -> list[str]:
         """Each text without secrets: what ``text`` gives, faster for many, of which few hold any."""
-        texts = [cut(text, MAX_CHARACTERS) for text in texts]
-        suspects = _suspects(texts)
-        return [self._redact(text) if index in suspects else text for index, text in enumerate(texts)]
+        distinct = {text: cut(text, MAX_CHARACTERS) for text in texts}
+        suspects = _suspects(list(distinct.values()))
+        for number, (text, shortened) in enumerate(distinct.items()):
+            if number in suspects:
+                distinct[text] = self._redact(shortened)
+        return [distinct[text] for text in texts]
 
     def tree(self, value: Any, _depth: int = 0) -> Any:
         """A JSON-like value without secrets in its strings and keys.
@@ -153,7 +157,7 @@ def _find(text: str) -> list[Span]:
     masked = MARKER.sub(lambda marker: MASK * len(marker[0]), text) if "[REDACTED:" in text else text
     found: list[Span] = []
     for view in reversed(list(views(masked))):
-        found += [view.to_source(span) for span in (*engine.find(view.text), *context.find(view.text))]
+        found += [view.to_source(span) for span in (*engine.find(view.text), *assignments.find(view.text))]
     return found
 
 
@@ -168,7 +172,7 @@ def _suspects(texts: list[str]) -> set[int]:
     ends = list(accumulate(len(text) + len(_BOUNDARY) for text in seen))
     joined = _BOUNDARY.join(seen)
     suspects = set()
-    for span in (*engine.find(joined), *context.find(joined)):
+    for span in (*engine.find(joined), *assignments.find(joined)):
         first, last = bisect_right(ends, span.start), bisect_right(ends, span.end)
         # A match may have swallowed the beginning of a secret in the next text, hence the neighbours.
         suspects.update(numbers[max(0, first - 1) : last + 2])

@@ -6,15 +6,14 @@ how the value is given, the value. Whether a name means a secret (``tokenizer`` 
 """
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from pipelines.ingest.redaction.spans import Span
 from pipelines.ingest.redaction.values import is_certain, is_value
 
-_PASSWORD_STEMS: Final = ("pass", "pwd", "senha", "contraseña", "пароль", "密码", "密碼", "パスワード")
-_OTHER_STEMS: Final = ("token", "secret", "credential", "authorization", "_auth", "key", "code", "connection")
-STEMS: Final = _PASSWORD_STEMS + _OTHER_STEMS
+_PASSWORDS: Final = ("pass", "pwd", "senha", "contraseña", "пароль", "密码", "密碼", "パスワード")
+_STEMS: Final = (*_PASSWORDS, "token", "secret", "credential", "authorization", "_auth", "key", "code", "connection")
+_ASCII_STEMS: Final = tuple(filter(str.isascii, _STEMS))
 
 _QUALIFIERS: Final = {
     "key": re.compile(
@@ -25,7 +24,7 @@ _QUALIFIERS: Final = {
 }
 _STEM = re.compile(
     r"(?P<pass>pass(?P<word>word|wd|phrase|code|wort)?+)|connection[_ -]?string|"
-    + "|".join(map(re.escape, (*_PASSWORD_STEMS[1:], *_OTHER_STEMS[:-1]))),
+    + "|".join(map(re.escape, _STEMS[1:-1])),
     re.IGNORECASE,
 )
 _REST = re.compile(
@@ -56,16 +55,16 @@ _JOINED: Final = frozenset({"", "s", "key", "keys", "accesskey", "keybase", "val
 _WORD = re.compile(r"[a-z]*")
 
 
-def find(text: str) -> Iterator[Span]:
+def find(text: str) -> list[Span]:
     """Secrets given by name, in order and without overlaps."""
     lowered = _lower(text)
+    spans: list[Span] = []
     position = 0
     for start in _candidates(lowered):
-        if start < position:
-            continue
-        if span := _read(text, lowered, start):
-            yield span
+        if start >= position and (span := _read(text, lowered, start)):
+            spans.append(span)
             position = span.end
+    return spans
 
 
 def names_secret(name: str) -> bool:
@@ -88,7 +87,7 @@ def _lower(text: str) -> str:
 def _candidates(lowered: str) -> list[int]:
     """Where the words that names of secrets are made of begin."""
     found = []
-    for stem in STEMS:
+    for stem in _ASCII_STEMS if lowered.isascii() else _STEMS:
         position = lowered.find(stem)
         while position >= 0:
             found.append(position)
@@ -117,7 +116,7 @@ def _read(text: str, lowered: str, start: int) -> Span | None:
 
 
 def _is_password(stem: re.Match[str]) -> bool:
-    return stem["pass"] is not None or stem[0].lower() in _PASSWORD_STEMS
+    return stem["pass"] is not None or stem[0].lower() in _PASSWORDS
 
 
 def _rule_name(stem: re.Match[str]) -> str:

@@ -20,6 +20,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _HARMLESS_ID = re.compile(r"(?:toolu|msg|req|agent|chatcmpl|resp|call|run|session|sess|srvtoolu)_[A-Za-z0-9]+")
 _PATH = re.compile(r"(?:[~.]{0,2}/)?[\w.@-]{1,100}(?:/[\w.@-]{0,100}){1,30}")
 _HEX = re.compile(r"(?:[0-9a-f]{7,64}|[0-9A-F]{7,64})")
+_RANDOM_RUN = re.compile(r"(?=[A-Za-z]{0,7}\d)(?=\d{0,7}[A-Za-z])[A-Za-z0-9]{8}")
 _PROSE: Final = (
     "true false null none nil undefined nan yes no on off str string bytes int integer number boolean bool any object "
     "optional required invalid missing incorrect wrong expired empty unset set hidden masked redacted denied failed "
@@ -50,7 +51,7 @@ def is_value(value: str, *, is_password: bool = True, is_quoted: bool = False, i
     if bare.isdigit():
         return len(bare) >= 16
     is_word = bare.replace("-", "").replace("_", "").replace(".", "").isalpha()
-    return not is_word or (is_code and bare.isalpha()) or len(bare) >= 24
+    return not is_word or (is_code and bare.isalpha()) or _has_random_case(bare)
 
 
 def is_certain(value: str) -> bool:
@@ -60,11 +61,19 @@ def is_certain(value: str) -> bool:
         return False
     has_digit = any(map(str.isdigit, bare))
     has_letter = any(map(str.isalpha, bare))
-    if not has_letter or not (has_digit or (bare != bare.lower() and bare != bare.upper() and len(bare) >= 16)):
-        return False
-    if bare.isalpha() and not has_digit and len(bare) < 20:
+    if not has_letter or not (has_digit or _has_random_case(bare)):
         return False
     return not (_UUID.fullmatch(bare) or _HARMLESS_ID.fullmatch(bare) or _HEX.fullmatch(bare) or _is_path(bare))
+
+
+def looks_random(key: str) -> bool:
+    """Whether a key holds eight letters and digits in a row: no name of a function or package does."""
+    return _RANDOM_RUN.search(key) is not None
+
+
+def _has_random_case(value: str) -> bool:
+    """Whether capitals are as frequent as in random letters: camel case has fewer, constants have nothing else."""
+    return len(value) >= 10 and 0.25 < sum(map(str.isupper, value)) / len(value) < 0.75
 
 
 def _is_path(value: str) -> bool:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -79,6 +80,7 @@ class Worker:
         self._connection = connection
         self._redactor = Redactor(job.key)
         self._now = datetime.now(UTC)
+        self._folders: dict[Path, str] = {}
         self._priced: set[str] = set()
         self._registered: set[str] = set()
         merge.prepare(connection, job.device_id)
@@ -106,7 +108,7 @@ class Worker:
         return report
 
     def _begin(self, file: LogFile, known: dict[str, LedgerEntry], report: IngestReport) -> _Reading | None:
-        path = self._redactor.path(str(file.path))
+        path = self._shown(file.path)
         try:
             head = files.read_head(file.path)
         except files.Unreadable as error:
@@ -160,6 +162,13 @@ class Worker:
             )
         origin = rows.Origin(entry.project_id, entry.device_id, source, file_key, path)
         return _Reading(file, entry, origin, read_to=entry.committed_offset)
+
+    def _shown(self, path: Path) -> str:
+        """The path as it may be stored and shown; folders hold many files and are redacted once."""
+        folder = self._folders.get(path.parent)
+        if folder is None:
+            folder = self._folders[path.parent] = self._redactor.path(str(path.parent))
+        return f"{folder}/{self._redactor.path(path.name)}"
 
     def _read(self, reading: _Reading, report: IngestReport) -> Iterator[Chunk]:
         """Chunks of a file; what goes wrong in the middle is reported, and the chunks before it stand."""

@@ -225,7 +225,7 @@ class Transcript:
     def _identity(self, line: Line, kind: Kind, session_id: str | None, moment: datetime, number: int) -> str:
         """``promptId`` unless it is that of an earlier execution, which bash mode always repeats; else the uuid."""
         if kind == "orphan":
-            return stable_uuid(f"orphan:{session_id}")
+            return stable_uuid(f"orphan:{session_id or line.uuid or moment.isoformat()}")
         taken = self.memory.prompt_ids
         if kind != "bash" and line.prompt_id and line.prompt_id not in taken:
             self.memory.prompt_ids = [*taken, line.prompt_id][-_PROMPTS_REMEMBERED:]
@@ -235,10 +235,10 @@ class Transcript:
     def _close(self) -> Segment:
         """The segment so far, and what the next one needs of it in memory."""
         closed, memory = self.segment, self.memory
-        self._responses |= closed.responses
-        self._tools |= closed.tools
-        memory.responses = list(self._responses.values())[-_RESPONSES_REMEMBERED:]
-        memory.tools = [call for call in self._tools.values() if call.status == "unanswered"][-_TOOLS_REMEMBERED:]
+        responses = [item for key, item in self._responses.items() if key not in closed.responses]
+        memory.responses = [*responses, *closed.responses.values()][-_RESPONSES_REMEMBERED:]
+        tools = (self._tools | closed.tools).values()
+        memory.tools = [call for call in tools if call.status == "unanswered"][-_TOOLS_REMEMBERED:]
         self._responses = {_key(response): response for response in memory.responses}
         self._tools = {call.tool_use_id: call for call in memory.tools}
         return closed

@@ -1,0 +1,113 @@
+"""Whatever stands in a line, it is counted as good or bad, and no error escapes."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from source_files import Transcript, chunks_of, text, tool
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = [
+    "type", "message", "timestamp", "uuid", "sessionId", "session_id", "requestId", "isMeta", "isSidechain", "agentId",
+    "toolUseResult", "tool_use_result", "content", "subtype", "data", "parentToolUseID", "costUSD", "cwd", "promptId",
+    "modelUsage", "usage", "permission_denials", "duration_ms", "result", "total_cost_usd", "error",
+]  # fmt: skip
+TYPES = ["user", "assistant", "system", "progress", "result", "summary", "novelty"]
+OBJECTS = st.builds(
+    lambda fields, kind: {"type": kind, "timestamp": "2026-03-02T09:00:00Z"} | fields,
+    st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5),
+    st.sampled_from(TYPES),
+)
+LINES = st.one_of(
+    st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b"")),
+    OBJECTS.map(lambda value: json.dumps(value).encode()),
+    JSON.map(lambda value: json.dumps(value).encode()),
+)
+CONVERSATION = (
+    Transcript()
+    .line(type="file-history-snapshot", messageId="m", snapshot={})
+    .user("Explain “the build” in 日本語", promptId="aaaaaaaa-0000-4000-8000-000000000000")
+    .assistant(text("Let me see… 🙂"), tool("t1", "Agent", prompt="look"), usage={
+        "input_tokens": 3, "output_tokens": 5, "cache_creation_input_tokens": 7, "cache_read_input_tokens": 11,
+        "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
+    })
+    .event("progress", parentToolUseID="t1", data={"type": "agent_progress", "agentId": "a1"})
+    .result("t1", "Exit code 1", is_error=True, toolUseResult={"agentId": "a1", "durationMs": 5})
+    .event("system", subtype="local_command", content="<command-name>/help</command-name>")
+    .user("<bash-input>ls</bash-input>")
+    .lines
+)  # fmt: skip
+RUN = [
+    json.dumps(line)
+    for line in (
+        {"type": "system", "subtype": "init", "session_id": "s", "cwd": "/w", "model": "m", "uuid": "u"},
+        {"type": "assistant", "session_id": "s", "request_id": "r", "message": {
+            "id": "m1", "model": "m[1m]", "content": [tool("t1")], "usage": {"output_tokens": 1}}},
+        {"type": "user", "session_id": "s", "timestamp": "2026-03-02T09:00:00Z", "message": {
+            "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "x"}]}},
+        {"type": "result", "subtype": "success", "session_id": "s", "duration_ms": 5, "total_cost_usd": 0.1,
+         "modelUsage": {"m[1m]": {"inputTokens": 1, "outputTokens": 2, "costUSD": 0.1}},
+         "permission_denials": [{"tool_name": "Bash", "tool_use_id": "t1"}]},
+    )
+]  # fmt: skip
+POISON = [
+    b"\xff", b"\0", rb"\u0000", rb"\ud800", b"\xef\xbb\xbf", b"\r", "\u2028".encode(), b"NaN", b"1e999", b"9" * 5000,
+    b"-1", b"[" * 10_000, b'"', b"{", b"}", b"null", b"true", b"[]", b"{}", b"\\", b'"type":"user",', b'"a":1,"a":2,',
+]  # fmt: skip
+
+
+def accounted(data: bytes, source: str) -> None:
+    chunks = chunks_of(data, source)
+    good = sum(chunk.good_lines for chunk in chunks)
+    bad = sum(len(chunk.bad) for chunk in chunks)
+    blank = sum(chunk.blank_lines for chunk in chunks)
+    lines = data.split(b"\n")[:-1]
+    assert good + bad + blank == len(lines)
+    assert blank == sum(not line.removeprefix(b"\xef\xbb\xbf").strip() for line in lines)
+    assert all(line.reason and line.detail for chunk in chunks for line in chunk.bad)
+    json.dumps(chunks[-1].state)
+
+
+def mutated(line: bytes, random: random.Random) -> bytes:
+    """A real line with one to three accidents."""
+    for _ in range(random.randint(1, 3)):
+        where = random.randrange(len(line) + 1)
+        accident = random.randrange(6)
+        if accident == 0:
+            line = line[:where]
+        elif accident == 1:
+            line = line[:where] + random.choice(POISON) + line[where:]
+        elif accident == 2:
+            line = line[:where] + line[where + random.randint(1, 30) :]
+        elif accident == 3:
+            line = line + line
+        elif accident == 4:
+            value = random.choice([b"null", b"1", b'""', b"[]", b"{}", b'[{"type":1}]', b"1e400", b'"\\ud800"'])
+            head, colon, tail = line.partition(random.choice([b'": ', b'":']))
+            line = head + colon + value + tail[tail.find(b",") :] if colon else line
+        else:
+            line = line[:where] + bytes([random.randrange(256)]) + line[where + 1 :]
+    return line.replace(b"\n", b" ")
+
+
+@pytest.mark.parametrize("source", ["claude_code", "stream_json"])
+@settings(max_examples=150, deadline=None)
+@given(lines=st.lists(LINES, max_size=8))
+def test_arbitrary_lines_are_all_accounted_for(source, lines):
+    # A first line that begins a document would make one record of the whole file.
+    accounted(b'{"type":"novelty"}\n' + b"".join(line + b"\n" for line in lines), source)
+
+
+@pytest.mark.parametrize(("source", "lines"), [("claude_code", CONVERSATION), ("stream_json", RUN)])
+def test_ten_thousand_mutated_lines_are_all_accounted_for(source, lines):
+    dice = random.Random(20260302)
+    real = [line.encode() for line in lines]
+    for _ in range(50):
+        data = real[0] + b"\n" + b"".join(mutated(dice.choice(real), dice) + b"\n" for _ in range(200))
+        accounted(data, source)

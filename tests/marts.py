@@ -17,7 +17,7 @@ DERIVED_SCHEMAS = ("intermediate", "marts")
 
 @contextmanager
 def warehouse_environment(settings: Settings, dsn: str) -> Iterator[None]:
-    """dbt's variables for this database, for the length of the block."""
+    """The variables with which dbt works on this database, for the length of the block."""
     with dbt.exported(dbt.environment(settings, dsn)):
         yield
 

@@ -41,14 +41,11 @@ def change_old_executions(connection: psycopg.Connection) -> None:
         [LATE],
     )
     lost = connection.execute(
-        "select id from raw.command_executions where (timestamp at time zone 'UTC')::date = %s order by id desc limit 3",
+        "select id from raw.command_executions where (timestamp at time zone 'UTC')::date = %s order by 1 desc limit 3",
         [LATE],
     ).fetchall()
-    for table, key in (
-        ("command_executions", "id"),
-        ("model_requests", "execution_id"),
-        ("tool_calls", "execution_id"),
-    ):
+    keys = {"command_executions": "id", "model_requests": "execution_id", "tool_calls": "execution_id"}
+    for table, key in keys.items():
         connection.execute(f"delete from raw.{table} where {key} = any(%s)", [[execution for (execution,) in lost]])
 
 

@@ -24,6 +24,7 @@ from pipelines.defs.resources import Warehouse
 from pipelines.defs.transform import dbt_models
 from pipelines.ingest import Unreadable
 from pipelines.ingest.pending import fingerprint, pending
+from pipelines.maintenance.aggregation import FIRST_DAY
 
 RETRY_AFTER = timedelta(hours=1)
 """Files that still wait although a run was asked for them are tried again after this long."""
@@ -101,7 +102,7 @@ def late_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> Iter
         return
     newest, touched_at = row
     # One run takes all touched days along; it needs one of them as its partition.
-    partition = max(newest.isoformat(), activity_days.start.date().isoformat())
+    partition = max(newest, FIRST_DAY).isoformat()
     yield dg.RunRequest(run_key=f"late-{touched_at.isoformat()}", partition_key=partition)
 
 

@@ -5,11 +5,10 @@ Time zones are for display. With daylight saving a local day has 23 or 25 hours 
 
 import dagster as dg
 
-FIRST_DAY = "2025-01-01"
-"""Coding agents began to write these logs in early 2025; days before have no facts to aggregate."""
+from pipelines.maintenance.aggregation import FIRST_DAY
 
 activity_days = dg.DailyPartitionsDefinition(
-    start_date=FIRST_DAY,
+    start_date=FIRST_DAY.isoformat(),
     timezone="UTC",
     end_offset=1,  # today can be aggregated before it is over
 )

@@ -19,6 +19,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+FIRST_DAY = date(2025, 1, 1)
+"""First day that can be asked for: coding agents began to write these logs in early 2025. Days before it are
+aggregated when data touch them."""
+
 _LOCK = 5_871_093_266_410_775_113
 """Key of the advisory lock; any number will do as long as it never changes."""
 _POLL_SECONDS = 1.0

@@ -17,12 +17,11 @@ from typing import Any
 import psycopg
 
 from pipelines.database import connect
+from pipelines.maintenance.aggregation import FIRST_DAY
 from pipelines.maintenance.dagster_home import prepare_dagster_home
 from pipelines.settings import REPOSITORY, Settings
 
 JOB = "nightly_aggregation"
-FIRST_PARTITION = date(2025, 1, 1)
-"""First day that can be asked for; earlier days are aggregated when data touch them."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _RUN_ID = re.compile(rf"{JOB} - ([0-9a-f]{{8}}-[0-9a-f-]{{27}}) - ")
@@ -100,8 +99,8 @@ def _period(first: date | None, last: date | None) -> tuple[date, date]:
     end = last or max(yesterday, start)
     if start > end:
         raise BadPeriodError(f"The period ends before it begins ({start} to {end}): give the earlier day first.")
-    if start < FIRST_PARTITION:
-        raise BadPeriodError(f"There are no days before {FIRST_PARTITION} to ask for: begin at {FIRST_PARTITION}.")
+    if start < FIRST_DAY:
+        raise BadPeriodError(f"There are no days before {FIRST_DAY} to ask for: begin at {FIRST_DAY}.")
     if end > today:
         raise BadPeriodError(f"{end} is in the future: end at {today} or before.")
     return start, end

@@ -231,7 +231,7 @@ def _pattern_row(pattern: Pattern) -> tuple[Any, ...]:
     signature = pattern.pattern_signature.partition(":")[2] or pattern.pattern_signature
     return (
         pattern.project_id,
-        signature if len(signature) <= 44 else signature[:43] + "…",
+        signature if len(signature) <= 56 else signature[:55] + "…",
         count(pattern.runs),
         _percent(success),
         "" if pattern.tokens_p50 is None else count(round(pattern.tokens_p50)),

@@ -109,7 +109,7 @@ class _SessionFactory:
         self.flavours = _deck(rng, _FLAVOURS)
         self.outcomes = _deck(rng, _OUTCOMES)
         self.openings = _deck(rng, _OPENINGS)
-        self.latest_ms = Clock(truth.last_day, 22 * _HOUR_MS).milliseconds
+        self.latest_ms = Clock(truth.last_day, 19 * _HOUR_MS).milliseconds
 
     def write_session(self, day: date) -> None:
         flavour, rng = next(self.flavours), self.rng
@@ -144,7 +144,7 @@ class _SessionFactory:
     def _run(self, session: Session, flavour: Flavour) -> None:
         rng = self.rng
         if flavour.is_headless:
-            session.execute("prompt", flavour.last_outcome)
+            session.execute("slash", flavour.last_outcome)
             return
         count = rng.randint(2, self.texture.executions_per_session)
         for number in range(count - 1):

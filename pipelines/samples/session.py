@@ -13,12 +13,14 @@ from pipelines.samples.texts import (
     API_ERRORS,
     BASH_COMMANDS,
     FILES,
+    HEADLESS_COMMAND,
     LOCAL_COMMANDS,
     PROMPTS,
     SLASH_COMMANDS,
     TOOL_ERRORS,
     Block,
     Library,
+    SlashCommand,
     Texture,
     encode,
     fill,
@@ -63,7 +65,6 @@ class Session:
         """Lines by file name."""
         self.usage = Usage()
         """All responses of the session, subagents included."""
-        self.last_prompt = ""
 
     @property
     def rng(self) -> random.Random:
@@ -103,8 +104,10 @@ class Session:
         else:
             first_day = self.clock.day
             place = self.rng.choice(("command", "tool_error")) if secret and outcome == "completed" else "command"
-            self._open(opening, secret if place == "command" else None)
-            self._work(outcome, with_subagent, secret if place == "tool_error" else None)
+            command = self._choose_command() if opening == "slash" else None
+            self._open(command, secret if place == "command" else None)
+            effort = command.effort if command else 1.0
+            self._work(outcome, effort, with_subagent, secret if place == "tool_error" else None)
             key = ExecutionKey(self.main.project, first_day, opening, _STATUS[outcome])
             self.truth.executions[key] += 1
         if self.main.context_tokens > _COMPACT_ABOVE_TOKENS:
@@ -127,17 +130,23 @@ class Session:
         self.main.plain(f'"type":"workspace-beacon","beat":{self.rng.randint(1, 99)}')
         self.truth.unknown_lines["workspace-beacon"] += 1
 
-    def _open(self, opening: Opening, secret: str | None) -> None:
+    def _choose_command(self) -> SlashCommand:
+        if self.main.client.entrypoint == "sdk-cli":
+            return HEADLESS_COMMAND
+        return self.rng.choices(SLASH_COMMANDS, [command.weight for command in SLASH_COMMANDS])[0]
+
+    def _open(self, command: SlashCommand | None, secret: str | None) -> None:
+        """The line that the person typed: a command, or free text when there is none."""
         if self.main.client.entrypoint == "sdk-cli":
             self._queue("enqueue")
             self._queue("dequeue")
-        if opening == "prompt":
-            self.last_prompt = fill(self.rng.choice(PROMPTS), self.rng)
+        if command is None:
+            prompt = fill(self.rng.choice(PROMPTS), self.rng)
             if secret:
-                self.last_prompt += f" Use {secret} for the test database."
-            self.main.open_prompt(encode(self.last_prompt))
+                prompt += f" Use {secret} for the test database."
+            self.main.open_prompt(encode(prompt))
         else:
-            self._open_slash(secret)
+            self._open_slash(command, secret)
         if self.main.client.has_prompt_ids:
             self.main.attachment('"type":"skill_listing","content":"- deploy\\n- review"')
         if self.main.client.has_progress_lines:
@@ -147,13 +156,11 @@ class Session:
                 f'"snapshot":{{{snapshot},"timestamp":"{self.clock.stamp()}"}},"isSnapshotUpdate":false}}'
             )
 
-    def _open_slash(self, secret: str | None) -> None:
-        command = self.rng.choices(SLASH_COMMANDS, [command.weight for command in SLASH_COMMANDS])[0]
+    def _open_slash(self, command: SlashCommand, secret: str | None) -> None:
         arguments = self.rng.choice(command.arguments)
         if secret:
             arguments += f" --api-key={secret}"
         self.truth.commands[self.main.project, f"/{command.name}"] += 1
-        self.last_prompt = f"/{command.name} {arguments}".strip()
         given = f"\\n<command-args>{encode(arguments)}</command-args>" if arguments else ""
         self.main.open_prompt(
             f"<command-message>{command.name}</command-message>\\n<command-name>/{command.name}</command-name>{given}"
@@ -191,10 +198,10 @@ class Session:
         self.truth.executions[key] += 1
         self.truth.commands[self.main.project, name] += 1
 
-    def _work(self, outcome: Outcome, with_subagent: bool, secret: str | None) -> None:
+    def _work(self, outcome: Outcome, effort: float, with_subagent: bool, secret: str | None) -> None:
         if outcome == "unanswered_prompt":
             return
-        turns = int(self.texture.requests_per_execution * self.rng.random() ** 2)
+        turns = int(effort * self.texture.requests_per_execution * self.rng.random() ** 2)
         for turn in range(turns):
             self._turn(self.main, self.model, secret if turn == 0 else None)
         if secret and turns == 0:

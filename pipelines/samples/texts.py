@@ -41,22 +41,27 @@ class Block(NamedTuple):
 
 
 class SlashCommand(NamedTuple):
-    """A command of the project, the arguments it may get and how likely it is."""
+    """A command of the project: the arguments it may get, how likely it is, how much work it makes."""
 
     name: str
     arguments: tuple[str, ...]
     weight: int
+    effort: float = 1.0
+    """Requests in proportion to those of a free prompt."""
 
 
 SLASH_COMMANDS = (
     SlashCommand("deploy", ("staging --dry-run", "staging", "production --canary", "staging --retries=3", "dev"), 18),
-    SlashCommand("createtest", ("unit auth", "integration orders and payments", "e2e checkout", "smoke", "unit"), 20),
-    SlashCommand("gardener", ("refresh --dry-run", "clean --force", "optimize", "commit --verbose"), 10),
+    SlashCommand(
+        "createtest", ("unit auth", "integration orders and payments", "e2e checkout", "smoke", "unit"), 20, 2.0
+    ),
+    SlashCommand("gardener", ("refresh --dry-run", "clean --force", "optimize", "commit --verbose"), 10, 0.5),
     SlashCommand("issue", ("progressor p0 agents", "progressor p2 database", "progressor all open", "list open"), 12),
-    SlashCommand("review", ("src/api", "src/api tests/api", "--staged", "main..HEAD"), 22),
-    SlashCommand("document", ("README.md", "src/models --format=google", ""), 8),
-    SlashCommand("release", ("minor", "patch --sign"), 4),
+    SlashCommand("review", ("src/api", "src/api tests/api", "--staged", "main..HEAD"), 22, 3.0),
+    SlashCommand("release", ("minor", "patch --sign"), 4, 6.0),
 )
+HEADLESS_COMMAND = SlashCommand("document", ("README.md", "src/models --format=google"), 0, 0.4)
+"""What the scheduled runs do. Each starts with a cold cache."""
 
 LOCAL_COMMANDS = ("/help", "/clear", "/cost", "/model", "/mcp")
 

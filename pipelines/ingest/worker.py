@@ -227,7 +227,7 @@ class Worker:
                 committed_offset=chunk.offset,
                 committed_lines=chunk.lines,
                 is_read_to_end=reading.is_finished,
-                resume_state=chunk.state,
+                resume_state=self._redactor.tree(chunk.state),
                 unknown_lines=entry.unknown_lines + chunk.unknown,
                 quarantined_count=entry.quarantined_count + len(chunk.bad) + refused,
             )

@@ -18,6 +18,7 @@ _CONTEXT_WINDOW = re.compile(r"\[[^\]]*\]$")
 _CHARACTERS_PER_TOKEN_AT_MOST = 16
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Usd = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Key = tuple[str, str | None]
 
 
@@ -56,9 +57,6 @@ class Usage(msgspec.Struct, gc=False):
             return five, hour
         hour = min(hour, total)
         return total - hour, hour
-
-
-_NO_USAGE = Usage()
 
 
 class Message(msgspec.Struct, gc=False):

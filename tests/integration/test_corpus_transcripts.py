@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damage import survives_ten_thousand_damaged_lines
 from source_files import Records, chunks_of
 
 from pipelines.settings import REPOSITORY
@@ -232,6 +233,16 @@ def test_transcripts_are_recognised_and_other_logs_are_not():
             assert found == "stream_json", path
         else:
             assert found is None, path
+
+
+def test_ten_thousand_damaged_real_lines_are_all_accounted_for():
+    paths = [
+        PROJECTS / "spotter/tool_heavy.jsonl",
+        *PROJECTS.glob("claude*/*.jsonl"),
+        *PROJECTS.glob("bastion/*.jsonl"),
+    ]
+    lines = [line for path in paths for line in path.read_bytes().split(b"\n") if 0 < len(line) < 20_000]
+    survives_ten_thousand_damaged_lines([line for line in lines if line.startswith(b"{")], "claude_code")
 
 
 @pytest.mark.parametrize("session", ["spotter/tool_heavy.jsonl", "claude-code-log--test_data/edge_cases.jsonl"])

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from pipelines.sources.lines import UnusableLine, in_utc
-from pipelines.sources.responses import Message
+from pipelines.sources.responses import Message, Usd
 
 # Lines of these types are understood and hold nothing to keep beyond what _SHAPED ones say.
 PASSED_OVER = frozenset(
@@ -39,7 +39,7 @@ class Line(msgspec.Struct, gc=False, rename="camel"):
     is_compact_summary: bool | None = None
     is_visible_in_transcript_only: bool | None = None
     is_api_error_message: bool | None = None
-    cost_usd: float | None = msgspec.field(default=None, name="costUSD")
+    cost_usd: Usd | None = msgspec.field(default=None, name="costUSD")
     subtype: str | None = None
     parent_tool_use_id: str | None = msgspec.field(default=None, name="parentToolUseID")
     source_tool_assistant_uuid: str | None = msgspec.field(default=None, name="sourceToolAssistantUUID")

@@ -307,7 +307,7 @@ def _is_of_agent(line: Line) -> bool:
 
 
 def _was_typed(line: Line) -> bool:
-    return not memoryview(line.tool_use_result) and line.source_tool_assistant_uuid is None
+    return bytes(memoryview(line.tool_use_result)) in (b"", b"null") and line.source_tool_assistant_uuid is None
 
 
 def _text_of(blocks: list[Block]) -> Text:

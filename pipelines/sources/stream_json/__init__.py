@@ -52,9 +52,9 @@ def read(
     ``state`` is that of the chunk after which to go on, empty at the start of a file. ``fallback_time`` (the
     file's own) is when a run without any clock ended.
     """
-    head = stream.read(BLOCK_BYTES)
+    head = _up_to(BLOCK_BYTES, stream)
     if offset == 0 and _STARTS_DOCUMENT.match(head):
-        yield _read_document(head + stream.read(MAX_DOCUMENT_BYTES), fallback_time)
+        yield _read_document(head + _up_to(MAX_DOCUMENT_BYTES, stream), fallback_time)
         return
     memory = msgspec.convert(state, Memory)
     run = Run(offset, lines, memory.runs + 1)
@@ -80,6 +80,15 @@ def read(
         draft.good_lines += 1
     _add(draft, run, fallback_time)
     yield _chunk(draft, run, memory, run.unknown)
+
+
+def _up_to(size: int, stream: BinaryIO) -> bytes:
+    """``size`` bytes or all there are: decompressing streams give fewer at a time."""
+    parts: list[bytes] = []
+    while size > 0 and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def _starts_run(line: Line) -> bool:

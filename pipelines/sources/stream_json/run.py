@@ -174,11 +174,12 @@ class Run(msgspec.Struct):
         )
 
     def _times(self, fallback_time: datetime, duration_ms: int | None) -> tuple[datetime, datetime]:
-        lasted = timedelta(milliseconds=min(duration_ms or 0, 10**12))
-        if self.first_clock is None or self.last_clock is None:
-            return fallback_time - lasted, fallback_time
-        start = min(self.first_clock, self.last_clock - lasted)
-        return start, max(start + lasted, self.last_clock)
+        first, last = self.first_clock or fallback_time, self.last_clock or fallback_time
+        try:
+            start = min(first, last - timedelta(milliseconds=duration_ms or 0))
+        except OverflowError:
+            return first, last
+        return start, last
 
     def _status(self) -> tuple[Status, str, str | None]:
         result = self.result

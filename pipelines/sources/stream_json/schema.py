@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.sources.responses import Count, Message, Usage
+from pipelines.sources.responses import Count, Message, Usage, Usd
 
 PASSED_OVER = frozenset(
     {"stream_event", "rate_limit_event", "tool_progress", "tool_use_summary", "auth_status", "prompt_suggestion",
@@ -23,7 +23,7 @@ class ModelUsage(msgspec.Struct, gc=False, rename="camel"):
     cache_read_input_tokens: Count = 0
     cache_creation_input_tokens: Count = 0
     web_search_requests: Count | None = None
-    cost_usd: float | None = msgspec.field(default=None, name="costUSD")
+    cost_usd: Usd | None = msgspec.field(default=None, name="costUSD")
 
 
 class Denial(msgspec.Struct, gc=False):
@@ -62,8 +62,8 @@ class Line(msgspec.Struct, gc=False):
     errors: Any = None
     stop_reason: str | None = None
     duration_ms: float | None = None
-    total_cost_usd: float | None = None
-    cost_usd: float | None = None
+    total_cost_usd: Usd | None = None
+    cost_usd: Usd | None = None
     """Older name of ``total_cost_usd``."""
     usage: Usage | None = None
     model_usage: dict[str, ModelUsage] | None = msgspec.field(default=None, name="modelUsage")

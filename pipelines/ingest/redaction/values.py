@@ -20,6 +20,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _HARMLESS_ID = re.compile(r"(?:toolu|msg|req|agent|chatcmpl|resp|call|run|session|sess|srvtoolu)_[A-Za-z0-9]+")
 _PATH = re.compile(r"(?:[~.]{0,2}/)?[\w.@-]{1,100}(?:/[\w.@-]{0,100}){1,30}")
 _HEX = re.compile(r"(?:[0-9a-f]{7,64}|[0-9A-F]{7,64})")
+_MAX_SPACES: Final = 5
+"""A quoted text with more is a sentence about a secret rather than one."""
 _RANDOM_RUN = re.compile(r"(?=[A-Za-z]{0,7}\d)(?=\d{0,7}[A-Za-z])[A-Za-z0-9]{8}")
 _PROSE: Final = (
     "true false null none nil undefined nan yes no on off str string bytes int integer number boolean bool any object "
@@ -47,17 +49,18 @@ def is_value(value: str, *, is_password: bool = True, is_quoted: bool = False, i
     if is_password:
         return True
     if is_quoted:
-        return " " not in bare or is_certain(bare)
+        first, *others = bare.split()
+        return not others or (bare[0].isalnum() and first.lower() not in _WORDS and len(others) <= _MAX_SPACES)
     if bare.isdigit():
         return len(bare) >= 16
     is_word = bare.replace("-", "").replace("_", "").replace(".", "").isalpha()
-    return not is_word or (is_code and bare.isalpha()) or _has_random_case(bare)
+    return not is_word or (is_code and bare.isalpha() and bare[1:].islower()) or _has_random_case(bare)
 
 
 def is_certain(value: str) -> bool:
     """Whether a value looks random by itself: letters with digits or mixed cases, and neither id, path nor hash."""
     bare = value.replace(MASK, "").strip().strip("\"'`\\").rstrip(".,;:!?)")
-    if len(bare) < 6 or _PLACEHOLDER.match(bare) or _CODE.match(bare):
+    if len(bare) < 6 or _PLACEHOLDER.match(bare) or _CODE.match(bare) or any(map(str.isspace, bare)):
         return False
     has_digit = any(map(str.isdigit, bare))
     has_letter = any(map(str.isalpha, bare))

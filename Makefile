@@ -55,6 +55,14 @@ check: $(INSTALLED) ## Style, types, layers, SQL, dbt project
 	cd dbt_project && ../$(BIN)/dbt --quiet parse
 	$(BIN)/dbt-bouncer --config-file dbt-bouncer.yml
 
+docs: $(INSTALLED) ## Every table and column with its description and lineage, as one page
+	cd dbt_project && ../$(BIN)/dbt --quiet parse && ../$(BIN)/dbt --quiet docs generate --static --empty-catalog --no-compile
+	@echo "Open dbt_project/target/static_index.html"
+
+bench: $(INSTALLED) ## Measurements against floor and peers; takes its time
+	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.nightly
+
 clean: ## Remove the environment and caches; .tracemill, which holds data, stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	rm -rf dbt_project/target dbt_project/logs tests/artifacts

@@ -41,7 +41,8 @@ def analyse(text: str, name: str | None) -> Command:
     if name is None:
         return _analyse_prompt(text)
     head = text[:MAX_ANALYSED].lstrip()
-    words = split(head.removeprefix(name) if head.startswith(name) else head)
+    is_named = head[: len(name)].lower() == name.lower()
+    words = split(head[len(name) :] if is_named else head)
     if name == BASH:
         return _analyse_shell(words)
     base = signatures.base_of(name)
@@ -54,11 +55,10 @@ def analyse(text: str, name: str | None) -> Command:
 
 
 def _analyse_shell(words: list[str]) -> Command:
-    program = signatures.program_of(words)
-    parsed = parse(BASH, words, GENERIC)
+    program, rest = signatures.program_of(words)
+    parsed = parse(BASH, rest, GENERIC)
     operation = operation_of(word.lower() for word in words[:3])
-    arguments = parsed.targets[len(program.split()) :]
-    signature = signatures.of_command(f"{BASH} {program}", parsed, count_classes(arguments))
+    signature = signatures.of_command(f"{BASH} {program}", parsed, count_classes(parsed.targets))
     return Command(BASH, parsed.to_json(), features(BASH, parsed, operation), signature)
 
 

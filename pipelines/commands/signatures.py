@@ -18,6 +18,8 @@ MAX_LENGTH: Final = 500
 UNNAMED: Final = "/<other>"
 
 _NAME_PARTS = re.compile(r"[-_.:]+")
+_CASE_CHANGES = re.compile(r"[a-z][A-Z]+[a-z]+[A-Z]+[a-z]+[A-Z]")
+_VARIABLE = re.compile(r"[A-Za-z_]\w*=")
 _COMMON_PROGRAMS: Final = (
     "awk aws az bash bun cargo cat cd chmod chown clang cmake cp curl date dbt deno df diff docker du echo env "
     "export find gcc gcloud gh git go gradle grep head helm htop java jq just kill kubectl ln ls lsof make mkdir mv "
@@ -52,22 +54,28 @@ def looks_like_name(text: str, max_part: int, max_length: int) -> bool:
 
 
 def base_of(name: str) -> str:
-    """``/name`` in lower case; ``/<other>`` where it does not look like the name of a command."""
-    bare = name.lstrip("/").lower()
-    return f"/{bare}" if looks_like_name(bare, max_part=20, max_length=60) else UNNAMED
+    """``/name`` in lower case; ``/<other>`` where it does not look like the name of a command.
+
+    A short run of lower-case letters always does, though it might be a password typed in the wrong place.
+    """
+    bare = name.lstrip("/")
+    is_mixed = _CASE_CHANGES.search(bare) is not None
+    return f"/{bare.lower()}" if not is_mixed and looks_like_name(bare.lower(), max_part=20, max_length=60) else UNNAMED
 
 
-def program_of(words: list[str]) -> str:
-    """Program that a shell command starts, with its subcommand, as far as they are common ones."""
+def program_of(words: list[str]) -> tuple[str, list[str]]:
+    """Program that a shell command starts, with its subcommand, as far as they are common ones; and what is left."""
     for position, word in enumerate(words):
         name = word.rpartition("/")[2]
-        if name in _PREFIXES or "=" in word:
+        if name in _PREFIXES or _VARIABLE.match(word):
             continue
+        rest = words[position + 1 :]
         if name not in _PROGRAMS:
-            break
-        subcommand = words[position + 1] if position + 1 < len(words) else ""
-        return f"{name} {subcommand}" if subcommand in _SUBCOMMANDS else name
-    return "<program>"
+            return "<program>", rest
+        if rest and rest[0] in _SUBCOMMANDS:
+            return f"{name} {rest[0]}", rest[1:]
+        return name, rest
+    return "<program>", []
 
 
 def of_command(base: str, parsed: Arguments, classes: Mapping[str, int]) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from pipelines.commands import analyse
 from pipelines.ingest.files import keyed_hash
 from pipelines.ingest.prices import priced_name
-from pipelines.ingest.redaction import Redactor
+from pipelines.ingest.redaction import Redactor, cut
 from pipelines.sources.records import BadLine, Execution, ModelRequest, ToolCall, stable_uuid
 
 MAX_COMMAND = 100_000
@@ -304,7 +304,8 @@ def _bad_tokens(request: ModelRequest) -> str | None:
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}… [{len(text) - limit} characters more]"
+    kept = cut(text, limit)
+    return text if kept == text else f"{kept}… [{len(text) - len(kept)} characters more]"
 
 
 def _json(value: Any) -> str:

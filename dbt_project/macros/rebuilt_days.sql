@@ -6,13 +6,18 @@
     the build then changes nothing.
 -#}
 
+{#- The list: not a source, because it says what to do and holds no data. -#}
+{% macro aggregation_days() -%}
+    ops.aggregation_days
+{%- endmacro %}
+
 {#- Ranges of consecutive days, as pairs of ISO dates (first day, day after the last). -#}
 {% macro rebuilt_ranges() %}
     {% set query %}
         select min(activity_date)::text as first_date, (max(activity_date) + 1)::text as end_date
         from (
             select activity_date, activity_date - (row_number() over (order by activity_date))::integer as island
-            from ops.aggregation_days
+            from {{ aggregation_days() }}
         ) as listed
         group by island
         order by 1

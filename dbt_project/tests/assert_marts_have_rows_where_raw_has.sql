@@ -19,8 +19,8 @@ presence as (
     {% for mart, staging in expectations -%}
         select
             '{{ mart }}' as mart,
-            exists (select 1 from {{ ref(mart) }}) as has_rows,
-            exists (select 1 from {{ ref(staging) }}) as should_have_rows
+            exists(select 1 from {{ ref(mart) }}) as has_rows,
+            exists(select 1 from {{ ref(staging) }}) as should_have_rows
         {{ 'union all' if not loop.last }}
     {% endfor %}
 

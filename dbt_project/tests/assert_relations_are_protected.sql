@@ -29,19 +29,24 @@ readers as (
     from pg_roles
     where rolname in ('service_role', 'authenticated', 'app_user', 'app_admin', 'app_readonly')
 
+),
+
+policies as (
+
+    select polrelid as relation_oid
+    from pg_policy
+    where polname = 'own_projects'
+
 )
 
 select distinct relations.relation
 from relations
 cross join readers
+left join policies on relations.oid = policies.relation_oid
 where
     has_table_privilege(readers.role_oid, relations.oid, 'select')
     and not case relations.relkind
         when 'v' then relations.is_invoker
-        when 'r' then
-            relations.is_secured
-            and exists (
-                select 1 from pg_policy where polrelid = relations.oid and polname = 'own_projects'
-            )
+        when 'r' then relations.is_secured and policies.relation_oid is not null
         else false
     end

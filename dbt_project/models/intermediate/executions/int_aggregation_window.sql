@@ -7,7 +7,7 @@ with
 candidates as (
 
     select max(activity_date) as last_date
-    from ops.aggregation_days
+    from {{ aggregation_days() }} as listed
     where activity_date <= (now() at time zone 'UTC')::date + 1
 
     union all

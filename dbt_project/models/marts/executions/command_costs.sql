@@ -36,21 +36,24 @@ spent as (
     from executions
     {% if is_incremental() %}
         cross join lateral (
+            -- Materialised, or the planner may turn the lookups into a join with all of history.
+            with found as materialized (
+                select * from requests
+                where
+                    requests.project_id = executions.project_id
+                    and requests.execution_id = executions.execution_id
+            )
+
             select
-                requests.execution_id,
-                requests.model,
-                requests.kind,
-                requests.cost_status,
-                requests.is_cost_lower_bound,
+                execution_id,
+                model,
+                kind,
+                cost_status,
+                is_cost_lower_bound,
                 {% for measure in request_token_measures() + request_cost_measures() -%}
-                    requests.{{ measure }}{{ ',' if not loop.last }}
+                    {{ measure }}{{ ',' if not loop.last }}
                 {% endfor %}
-            from requests
-            where
-                requests.project_id = executions.project_id
-                and requests.execution_id = executions.execution_id
-            -- Keeps the lookup a lookup: without it the planner may join all of history.
-            offset 0
+            from found
         ) as owned
     {% else %}
         inner join (

@@ -23,7 +23,7 @@ drivers as (
                 'rest_median_tokens', rest_median_tokens,
                 'median_delta_tokens', median_delta_tokens
             )
-            order by abs(median_delta_tokens) desc, feature, level
+            order by abs(median_delta_tokens) desc, feature asc, level asc
         ) as token_drivers
     from {{ ref('int_token_drivers') }}
     group by project_id, command_base
@@ -44,7 +44,7 @@ failures as (
                 'wasted_minutes', round(wasted_ms / 60000.0, 2),
                 'last_seen_at', to_char(last_seen_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
             )
-            order by execution_count desc, status, status_reason
+            order by execution_count desc, status asc, status_reason asc
         ) as failure_patterns
     from {{ ref('int_pattern_failures') }}
     group by pattern_id
@@ -64,7 +64,7 @@ insights as (
                 'state', state,
                 'evidence', evidence
             )
-            order by estimated_saving_usd desc nulls last, rule_id
+            order by estimated_saving_usd desc nulls last, rule_id asc
         ) as optimization_insights
     from {{ ref('int_pattern_insights') }}
     group by pattern_id

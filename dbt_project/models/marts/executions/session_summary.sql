@@ -27,21 +27,18 @@ affected as (
     from session_days
     where {{ date_in_scope('activity_date') }}
 
-    union
-
     {% if is_incremental() %}
+        union distinct
+
         select
             project_id,
             session_id
         from {{ this }}
         where
-            last_activity_date >= (select min(activity_date) from ops.aggregation_days)
-            and first_activity_date <= (select max(activity_date) from ops.aggregation_days)
+            last_activity_date >= (select min(listed.activity_date) from ops.aggregation_days as listed)
+            and first_activity_date <= (select max(listed.activity_date) from ops.aggregation_days as listed)
     {% else %}
-        select
-            null,
-            null
-        where false
+        group by project_id, session_id
     {% endif %}
 
 ),

@@ -41,7 +41,8 @@ def insert(connection: psycopg.Connection, volume: Volume, *, seed: str = "") ->
         "projects": volume.projects,
         "seed": seed,
     }
-    connection.execute("select ops.ensure_month_partitions(%s, %s)", [volume.first_date, volume.last_date])
+    day_after = volume.last_date + timedelta(days=1)  # requests may follow their command past midnight
+    connection.execute("select ops.ensure_month_partitions(%s, %s)", [volume.first_date, day_after])
     for statement in _SQL.split(";\n"):
         if statement.strip():
             connection.execute(statement, parameters)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipelines.sources import READERS
+from pipelines.sources.draft import merged
 from pipelines.sources.records import Chunk, Execution, ModelRequest, ToolCall
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -109,7 +110,7 @@ def chunks_of(
 
 
 class Records:
-    """Records of several chunks, merged by identity: the last one seen stands."""
+    """Records of several chunks, merged by identity: the last one seen stands, of requests the larger one."""
 
     def __init__(self, chunks: Iterable[Chunk]) -> None:
         self.executions: dict[str, Execution] = {}
@@ -118,7 +119,9 @@ class Records:
         self.chunks = list(chunks)
         for chunk in self.chunks:
             self.executions |= {execution.id: execution for execution in chunk.executions}
-            self.requests |= {(request.message_id, request.request_id): request for request in chunk.requests}
+            for request in chunk.requests:
+                key = (request.message_id, request.request_id)
+                self.requests[key] = merged(self.requests[key], request) if key in self.requests else request
             self.tools |= {call.tool_use_id: call for call in chunk.tool_calls}
         self.bad = {line.offset: line for chunk in self.chunks for line in chunk.bad}
 

@@ -46,7 +46,7 @@ class Draft:
             _replace_nul(request)
             key = (request.message_id, request.request_id)
             known = self._requests.get(key)
-            self._requests[key] = request if known is None else _merged(known, request)
+            self._requests[key] = request if known is None else merged(known, request)
         for call in tools:
             _replace_nul(call)
             self._tools[call.tool_use_id] = call
@@ -71,7 +71,8 @@ class Draft:
         )
 
 
-def _merged(known: ModelRequest, later: ModelRequest) -> ModelRequest:
+def merged(known: ModelRequest, later: ModelRequest) -> ModelRequest:
+    """One request of two sights of it: the larger output stands, the first sight fixes time, place and execution."""
     if known.output_tokens > later.output_tokens:
         return known
     later.execution_id, later.timestamp, later.offset = known.execution_id, known.timestamp, known.offset

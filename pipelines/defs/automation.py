@@ -19,7 +19,6 @@ import psycopg
 
 from pipelines.database import describe_error
 from pipelines.defs.ingest import raw_executions, raw_executions_checks
-from pipelines.defs.partitions import activity_days
 from pipelines.defs.resources import Warehouse
 from pipelines.defs.transform import dbt_models
 from pipelines.ingest import Unreadable
@@ -40,7 +39,6 @@ ingest_logs = dg.define_asset_job(
 nightly_aggregation = dg.define_asset_job(
     "nightly_aggregation",
     selection=dg.AssetSelection.assets(dbt_models) | dg.AssetSelection.checks(*dbt_models.check_keys),
-    partitions_def=activity_days,
     description="Build every mart for the days of the run and all days that late data have touched, and test them.",
 )
 

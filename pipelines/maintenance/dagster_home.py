@@ -42,9 +42,15 @@ def prepare_dagster_home(settings: Settings, dsn: str) -> dict[str, str]:
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "TRACEMILL_HOME": str(settings.home),
         "TRACEMILL_DATABASE_URL": dsn,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "PATH": _path(),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _path() -> str:
+    """PATH with the programs of this environment first."""
+    programs, path = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
+    return path if path.split(os.pathsep)[0] == programs else os.pathsep.join([programs, path])
 
 
 def sqlalchemy_url(dsn: str, database: str) -> str:

@@ -81,12 +81,13 @@ workers as (
         session_id,
         agent_id,
         prompt_id,
-        concat_ws('|', session_id, agent_id, prompt_id) as worker_key,
+        -- Without an agent there is no common origin: each moment is looked at by itself.
+        concat_ws('|', session_id, coalesce(agent_id, timestamp::text), prompt_id) as worker_key,
         min(timestamp) as first_at,
         -- An orphan's id, which begins with zeros, is the last resort only.
         max(fallback_id::text)::uuid as fallback_id
     from unowned
-    group by project_id, session_id, agent_id, prompt_id
+    group by project_id, session_id, agent_id, prompt_id, worker_key
 ),
 
 executions as (
@@ -184,7 +185,7 @@ select
 from touched_sessions as s
 inner join raw.model_requests as r on s.project_id = r.project_id and s.session_id = r.session_id
 inner join owners as o
-    on r.project_id = o.project_id and concat_ws('|', r.session_id, r.agent_id, r.prompt_id) = o.worker_key
+    on r.project_id = o.project_id and concat_ws('|', r.session_id, coalesce(r.agent_id, r.timestamp::text), r.prompt_id) = o.worker_key
 where r.is_owner_inferred and r.execution_id <> o.execution_id
 union all
 select
@@ -197,7 +198,7 @@ select
 from touched_sessions as s
 inner join raw.tool_calls as r on s.project_id = r.project_id and s.session_id = r.session_id
 inner join owners as o
-    on r.project_id = o.project_id and concat_ws('|', r.session_id, r.agent_id, r.prompt_id) = o.worker_key
+    on r.project_id = o.project_id and concat_ws('|', r.session_id, coalesce(r.agent_id, r.timestamp::text), r.prompt_id) = o.worker_key
 where r.is_owner_inferred and r.execution_id <> o.execution_id;
 
 update raw.model_requests as r

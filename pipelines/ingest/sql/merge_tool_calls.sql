@@ -30,7 +30,7 @@ candidates as (
         on
             t.id is null
             and m.project_id = o.project_id
-            and concat_ws('|', m.session_id, m.agent_id, m.prompt_id) = o.worker_key
+            and concat_ws('|', m.session_id, coalesce(m.agent_id, m.timestamp::text), m.prompt_id) = o.worker_key
     union all
     select
         r.project_id,

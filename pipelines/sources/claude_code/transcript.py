@@ -111,7 +111,7 @@ class Transcript:
             if line.uuid in segment.seen:
                 return closed
             segment.seen.add(line.uuid)
-        execution = None if _is_of_agent(line) else segment.execution
+        execution = self._execution_at(line, moment)
         characters = describe(blocks, execution.record.output if execution else {})
         sighting = self._sighting(item, line, moment, characters)
         self._fold(message, sighting)
@@ -243,9 +243,16 @@ class Transcript:
         self._tools = {call.tool_use_id: call for call in memory.tools}
         return closed
 
+    def _execution_at(self, line: Line, moment: datetime) -> OpenExecution | None:
+        """The execution that a line belongs to; one written before its opening is a late copy from an earlier one."""
+        execution = self.segment.execution
+        if _is_of_agent(line) or execution is None or moment < execution.record.timestamp:
+            return None
+        return execution
+
     def _sighting(self, item: Item, line: Line, moment: datetime, characters: int) -> Sighting:
         agent_id = line.agent_id if _is_of_agent(line) else _INLINE_AGENT if line.is_sidechain else None
-        execution = None if _is_of_agent(line) else self.segment.execution
+        execution = self._execution_at(line, moment)
         return Sighting(
             offset=item.offset,
             line_id=line.uuid or f"{line.session_id}:{moment.isoformat()}",

@@ -65,6 +65,8 @@ class Session:
         """Lines by file name."""
         self.usage = Usage()
         """All responses of the session, subagents included."""
+        self._execution_start = 0
+        """Where the lines of the last execution begin."""
 
     @property
     def rng(self) -> random.Random:
@@ -97,6 +99,7 @@ class Session:
     ) -> None:
         """One execution from its opening line to its end."""
         self._wait(20_000, 900_000)
+        self._execution_start = len(self.main.lines)
         if opening == "bash":
             self._bash_mode(secret)
         elif opening == "local":
@@ -114,10 +117,11 @@ class Session:
             self._compact()
 
     def repeat_last_response_line(self) -> None:
-        """Writes the newest assistant line once more, as some clients do."""
-        for line in reversed(self.main.lines):
+        """Writes the newest assistant line of the last execution twice, as some clients do."""
+        for number in range(len(self.main.lines) - 1, self._execution_start - 1, -1):
+            line = self.main.lines[number]
             if '"type":"assistant"' in line:
-                self.main.lines.append(line)
+                self.main.lines.insert(number, line)
                 return
 
     def tear_a_line(self) -> None:

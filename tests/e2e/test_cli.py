@@ -1,4 +1,8 @@
-"""The command line as a person meets it: real processes, a real server, exit statuses and sentences."""
+"""The command line as a person meets it: a real server, exit statuses and sentences.
+
+Commands run inside the test's process with the environment of the command alone, which saves the start of an
+interpreter each; what depends on a process of its own gets one.
+"""
 
 import csv
 import io
@@ -8,15 +12,18 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from pipelines.cli import main
 from pipelines.cli.reader import READER
 from pipelines.samples import SampleTruth, generate
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., "Done"]
 
 COMMANDS = [
     *(["ingest"], ["aggregate"], ["query"], ["doctor"], ["demo"], ["ui"]),
@@ -24,11 +31,20 @@ COMMANDS = [
 ]
 
 
+@dataclass(frozen=True)
+class Done:
+    """What one command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
-def run(dsn: str, tmp_path: Path) -> Run:
+def run(dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs tracemill on a database of the test's own; keyword arguments are variables of the environment."""
 
-    def tracemill(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def tracemill(*arguments: str, **variables: str) -> Done:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
@@ -36,12 +52,26 @@ def run(dsn: str, tmp_path: Path) -> Run:
             "TRACEMILL_DATABASE_URL": dsn,
             "TRACEMILL_READER_DATABASE_URL": make_conninfo(dsn, user=READER),
         } | variables
-        return subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", *arguments],
-            env=environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        capsys.readouterr()
+        with (
+            mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch.object(sys, "argv", ["tracemill", *arguments]),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+        out, err = capsys.readouterr()
+        return Done(int(ended.value.code or 0), out, err)
 
     return tracemill
+
+
+def process(*arguments: str, **variables: str) -> Done:
+    """Runs tracemill in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *arguments],
+        env={"PATH": os.environ["PATH"], **variables}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +79,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleTruth:
     return generate(tmp_path_factory.mktemp("logs"), size_bytes=400_000, days=4)
 
 
-def says(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
+def says(done: Done, status: int, *words: str) -> None:
     """One sentence on stderr with these words, no traceback, this exit status, nothing on stdout."""
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
@@ -70,7 +100,7 @@ def test_every_command_is_listed(run: Run) -> None:
     assert set(re.findall(r"^  (\w+) ", listed, re.MULTILINE)) == {name for names in COMMANDS for name in names}
 
 
-def test_help_and_version_need_no_database_and_no_heavy_module(run: Run) -> None:
+def test_help_and_version_need_no_database_and_no_heavy_module() -> None:
     probe = (
         "import sys; sys.argv = ['tracemill', '--version']\n"
         "from pipelines.cli import main\n"
@@ -82,12 +112,12 @@ def test_help_and_version_need_no_database_and_no_heavy_module(run: Run) -> None
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"tracemill \d+\.\d+\.\d+\n", done.stdout)
-    assert run("--help", TRACEMILL_DATABASE_URL="nonsense").returncode == 0
+    assert process("--help", TRACEMILL_DATABASE_URL="nonsense").returncode == 0
 
 
-def test_shell_completes_commands(run: Run) -> None:
+def test_shell_completes_commands() -> None:
     words = {"COMP_WORDS": "tracemill agg", "COMP_CWORD": "1"}
-    assert run(_TRACEMILL_COMPLETE="complete_bash", **words).stdout.split() == ["aggregate"]
+    assert process(_TRACEMILL_COMPLETE="complete_bash", **words).stdout.split() == ["aggregate"]
 
 
 def test_ingest_reports_what_the_logs_hold_and_a_second_time_that_it_is_known(run: Run, sample: SampleTruth) -> None:
@@ -207,9 +237,21 @@ class TestBadInput:
         for verb in ("start", "stop"):
             says(run("db", verb), 1, "TRACEMILL_DATABASE_URL", "unset it")
 
-    def test_traceback_only_on_request(self, run: Run) -> None:
-        done = run("query", "select 1", TRACEMILL_DATABASE_URL="postgresql://127.0.0.1:1/x", TRACEMILL_DEBUG="1")
-        assert "Traceback" in done.stderr
+    def test_traceback_only_on_request(self) -> None:
+        down = {"TRACEMILL_DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+        says(process("query", "select 1", **down), 1, "is down")
+        assert "Traceback" in process("query", "select 1", **down, TRACEMILL_DEBUG="1").stderr
+
+    def test_reader_of_the_output_that_goes_away(self, run: Run, sample: SampleTruth, dsn: str, tmp_path: Path) -> None:
+        run("ingest", str(sample.folder))
+        statement = "select repeat('x', 1000) from generate_series(1, 20000)"
+        command = f'{sys.executable} -m pipelines.cli query --csv --project storefront "{statement}" | head -1'
+        done = subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False,
+            env={"PATH": os.environ["PATH"], "TRACEMILL_HOME": str(tmp_path), "TRACEMILL_DATABASE_URL": dsn},
+        )  # fmt: skip
+        assert done.stdout == "repeat\n"
+        assert done.stderr == ""
 
 
 class TestQuery:

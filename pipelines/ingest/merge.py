@@ -44,8 +44,12 @@ def ensure_partitions(connection: psycopg.Connection[Any], staged: StagedRows) -
 
 
 def store_prices(connection: psycopg.Connection[Any], price_rows: Sequence[ModelPrice]) -> None:
-    """Keeps the prices of models that have none yet, in a transaction of its own; a price once used stays."""
+    """Keeps the prices, in a transaction of its own; an older price list makes way, costs already stored stay."""
     if price_rows:
+        connection.execute(
+            "delete from app.model_prices where model = any(%s) and price_version <> all(%s)",
+            [[row.model for row in price_rows], [row.price_version for row in price_rows]],
+        )
         columns = sql.SQL(", ").join(sql.Identifier(name) for name in ModelPrice.__struct_fields__)
         values = sql.SQL(", ").join(sql.Placeholder() for _ in ModelPrice.__struct_fields__)
         connection.cursor().executemany(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from genai_prices import types
     from genai_prices.data_snapshot import DataSnapshot
 
+_NO_BEGINNING = "2000-01-01 00:00:00+00"
 _SPEED_SEPARATOR = "#"
 _CONTEXT_SUFFIX = re.compile(r"\[\d+[km]\]$")
 _BEDROCK = re.compile(r"^(?:arn:aws:bedrock:|(?:[a-z-]{2,7}\.)?(?:anthropic|amazon|meta|mistral|cohere|deepseek)\.)")
@@ -45,8 +46,9 @@ class ModelPrice(msgspec.Struct, frozen=True):
     model: str
     """As named in the logs; with ``#fast`` behind it for a speed that has a price of its own."""
     valid_from: str
-    """Timestamp as PostgreSQL reads it, ``-infinity`` included."""
-    valid_to: str
+    """Timestamp as PostgreSQL reads it; the year 2000 where the price has no beginning."""
+    valid_to: str | None
+    """None as long as the price holds."""
     min_prompt_tokens: int
     """The tier holds for prompts of more than this many tokens."""
     input_usd_per_mtok: Decimal
@@ -87,7 +89,9 @@ def _rows_of_model(name: str, snapshot: "DataSnapshot", version: str) -> Iterato
         for tier in _tier_starts(prices):
             row = _row(name, prices, tier, is_claude="claude" in info.id.lower(), version=version)
             if row is not None:
-                yield msgspec.structs.replace(row, valid_from=_timestamp(start, "-"), valid_to=_timestamp(end, ""))
+                yield msgspec.structs.replace(
+                    row, valid_from=_timestamp(start) or _NO_BEGINNING, valid_to=_timestamp(end)
+                )
 
 
 def _find_model(name: str, snapshot: "DataSnapshot") -> "types.ModelInfo | None":
@@ -162,8 +166,8 @@ def _row(name: str, prices: "types.ModelPrice", tier: int, *, is_claude: bool, v
     searches = usd("web_searches_kcount", _CLAUDE_WEB_SEARCHES_KCOUNT if is_claude else Decimal(0))
     return ModelPrice(
         model=name,
-        valid_from="-infinity",
-        valid_to="infinity",
+        valid_from=_NO_BEGINNING,
+        valid_to=None,
         min_prompt_tokens=tier,
         input_usd_per_mtok=input_price,
         output_usd_per_mtok=output_price,
@@ -181,5 +185,5 @@ def _price_in_tier(price: "Decimal | types.TieredPrices | None", tier: int) -> D
     return max(((t.start, t.price) for t in price.tiers if t.start <= tier), default=(0, price.base))[1]
 
 
-def _timestamp(day: date | None, sign: str) -> str:
-    return f"{sign}infinity" if day is None else f"{day.isoformat()} 00:00:00+00"
+def _timestamp(day: date | None) -> str | None:
+    return None if day is None else f"{day.isoformat()} 00:00:00+00"

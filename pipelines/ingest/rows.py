@@ -80,9 +80,8 @@ class RowBuilder:
         requests: Sequence[ModelRequest],
         tool_calls: Sequence[ToolCall],
         bad: Iterable[BadLine],
-    ) -> int:
-        """Takes over the records of one chunk; returns how many of them went to quarantine here."""
-        refused = 0
+    ) -> None:
+        """Takes over the records of one chunk; those that cannot be stored go to quarantine."""
         starts: dict[str, datetime] = {}
         owners: dict[str | None, str] = {}
         for execution in executions:
@@ -92,16 +91,13 @@ class RowBuilder:
                 self._executions.append((origin, execution))
                 self._see(execution.timestamp)
             else:
-                refused += 1
                 self._refuse_date(origin, execution, execution.timestamp, execution.line)
         fallback = next(iter(starts.values()), None)
         for request in requests:
             timestamp = request.timestamp or starts.get(request.execution_id or "") or fallback
             if timestamp is None or not self._in_range(timestamp):
-                refused += 1
                 self._refuse_date(origin, request, timestamp)
             elif problem := _bad_tokens(request):
-                refused += 1
                 self._refuse(origin, 0, request.offset, "invalid_value", problem)
             else:
                 self._see(timestamp)
@@ -111,14 +107,12 @@ class RowBuilder:
         for call in tool_calls:
             timestamp = call.timestamp or starts.get(call.execution_id or "") or fallback
             if timestamp is None or not self._in_range(timestamp):
-                refused += 1
                 self._refuse_date(origin, call, timestamp)
             else:
                 self._see(timestamp)
                 self._tool_calls.append((origin, call, timestamp, owners.get(call.execution_id)))
         for line in bad:
             self._quarantine(origin, line)
-        return refused
 
     def rows(self) -> StagedRows:
         """All rows, every text redacted."""
@@ -268,10 +262,14 @@ class RowBuilder:
         return known
 
     def _id(self, value: str) -> str:
-        """Ids of clients and back ends pass as they are; anything that does not look like one is hashed."""
-        return value if _LOOKS_LIKE_ID.fullmatch(value) else keyed_hash(self._key, value)
+        """Ids of clients and back ends pass as they are; what looks like a secret, or like no id at all, is hashed."""
+        if _KNOWN_ID.fullmatch(value):
+            return value
+        is_harmless = _LOOKS_LIKE_ID.fullmatch(value) and self._redactor.text(value) == value
+        return value if is_harmless else keyed_hash(self._key, value)
 
 
+_KNOWN_ID = re.compile(r"(?:msg|req|toolu|srvtoolu|call|gen|chatcmpl)[_-][A-Za-z0-9_-]{1,100}|[0-9a-f-]{36}")
 _LOOKS_LIKE_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _ORPHAN_PREFIX = "00000000"
 

@@ -220,7 +220,7 @@ class Worker:
         builder = rows.RowBuilder(self._redactor, self._job.key, self._now)
         entries: dict[str, LedgerEntry] = {}
         for reading, chunk in batch.chunks:
-            refused = builder.add(reading.origin, chunk.executions, chunk.requests, chunk.tool_calls, chunk.bad)
+            builder.add(reading.origin, chunk.executions, chunk.requests, chunk.tool_calls, chunk.bad)
             entry = entries.get(reading.entry.file_key, reading.entry)
             entries[entry.file_key] = replace(
                 entry,
@@ -229,16 +229,18 @@ class Worker:
                 is_read_to_end=reading.is_finished,
                 resume_state=self._redactor.tree(chunk.state),
                 unknown_lines=entry.unknown_lines + chunk.unknown,
-                quarantined_count=entry.quarantined_count + len(chunk.bad) + refused,
             )
         staged = builder.rows()
         self._settle(staged, {reading.origin.project_id for reading, _ in batch.chunks})
         with self._connection.transaction():
             counts, quarantined = merge.merge(self._connection, staged)
+            for row in staged.bad_lines:
+                if row[0] in quarantined:
+                    entries[row[1]].quarantined_count += 1
             ledger.save(self._connection, list(entries.values()))
         for reading, chunk in batch.chunks:
             reading.entry = entries[reading.entry.file_key]
-            report.unknown_lines += chunk.unknown
+            report.unknown_lines += chunk.unknown + chunk.open_unknown
         for table, table_counts in counts.items():
             report.records.setdefault(table, TableCounts()).add(table_counts)
         report.quarantined += len(quarantined)

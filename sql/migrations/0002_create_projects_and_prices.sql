@@ -75,8 +75,8 @@ grant execute on function app.open_session(text, interval) to tracemill_ingest;
 
 create table if not exists app.model_prices (
     model text not null,
-    valid_from timestamptz not null default '-infinity',
-    valid_to timestamptz not null default 'infinity',
+    valid_from timestamptz not null,
+    valid_to timestamptz,
     min_prompt_tokens bigint not null default 0,
     input_usd_per_mtok numeric not null,
     output_usd_per_mtok numeric not null,
@@ -93,7 +93,7 @@ create table if not exists app.model_prices (
 comment on table app.model_prices is 'List prices, one row per model as named in logs, price tier and period of validity.';
 comment on column app.model_prices.model is 'Model name exactly as it stands in the logs.';
 comment on column app.model_prices.valid_from is 'First moment at which the price holds.';
-comment on column app.model_prices.valid_to is 'First moment at which it no longer holds.';
+comment on column app.model_prices.valid_to is 'First moment at which it no longer holds; NULL as long as it does.';
 comment on column app.model_prices.min_prompt_tokens is 'The tier holds for requests whose whole prompt has more than this many tokens; 0 for the base price. The highest tier that fits prices the whole request.';
 comment on column app.model_prices.input_usd_per_mtok is 'USD per million uncached input tokens.';
 comment on column app.model_prices.output_usd_per_mtok is 'USD per million output tokens.';
@@ -126,6 +126,7 @@ using (project_id = any((select app.current_projects())::text[]));
 grant select on app.project_config, app.project_members
 to tracemill_dbt, service_role, authenticated, app_user, app_admin, app_readonly;
 grant select on app.model_prices to tracemill_dbt, service_role, authenticated, app_user, app_admin, app_readonly;
-grant select, insert, update on app.project_config, app.model_prices to tracemill_ingest;
+grant select, insert, update on app.project_config to tracemill_ingest;
+grant select, insert, delete on app.model_prices to tracemill_ingest;
 
 reset role;

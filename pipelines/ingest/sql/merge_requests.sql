@@ -176,7 +176,7 @@ left join lateral (
         and coalesce(w.service_tier, 'standard') in ('standard', 'default', 'auto', '')
         and w.kind = 'response'
         and i.timestamp >= p.valid_from
-        and i.timestamp < p.valid_to
+        and (p.valid_to is null or i.timestamp < p.valid_to)
         and (
             p.min_prompt_tokens = 0
             or w.input_tokens + w.cache_creation_5m_tokens + w.cache_creation_1h_tokens + w.cache_read_tokens

@@ -39,8 +39,8 @@ def price_at(rows: list[ModelPrice], moment: datetime, prompt_tokens: int) -> Mo
     """The row that prices a request, chosen as app.model_prices says."""
 
     def holds(row: ModelPrice) -> bool:
-        starts = row.valid_from == "-infinity" or datetime.fromisoformat(row.valid_from) <= moment
-        ends = row.valid_to == "infinity" or datetime.fromisoformat(row.valid_to) > moment
+        starts = datetime.fromisoformat(row.valid_from) <= moment
+        ends = row.valid_to is None or datetime.fromisoformat(row.valid_to) > moment
         return starts and ends and (row.min_prompt_tokens == 0 or prompt_tokens > row.min_prompt_tokens)
 
     return max(filter(holds, rows), key=lambda row: row.min_prompt_tokens)
@@ -160,7 +160,7 @@ def test_periods_of_a_tier_follow_each_other_without_overlap() -> None:
         assert rows, model
         for tier in {row.min_prompt_tokens for row in rows}:
             periods = [(row.valid_from, row.valid_to) for row in rows if row.min_prompt_tokens == tier]
-            assert periods[0][0] == "-infinity"
+            assert periods[0][0].startswith("2000-01-01")
             assert all(one[1] <= next_one[0] for one, next_one in pairwise(periods))
 
 

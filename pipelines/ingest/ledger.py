@@ -10,6 +10,8 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from pipelines.ingest.files import LogFile
+
 State = Literal["new", "grown", "replaced", "truncated", "unchanged"]
 
 
@@ -31,6 +33,10 @@ class LedgerEntry:
     resume_state: dict[str, Any] = field(default_factory=dict)
     unknown_lines: Counter[str] = field(default_factory=Counter)
     quarantined_count: int = 0
+
+    def holds_all_of(self, file: LogFile) -> bool:
+        """Whether the file has been read to its end and has not changed since."""
+        return self.is_read_to_end and (self.size_bytes, self.modified_at) == (file.size, file.modified_at)
 
 
 _COLUMNS = (

@@ -12,7 +12,7 @@ from pipelines.settings import Settings
 
 
 def pending(paths: Iterable[Path], *, dsn: str, settings: Settings) -> list[LogFile]:
-    """Files under ``paths`` that are new or differ from what the ledger last saw of them.
+    """Files under ``paths`` that an ingest would read.
 
     Raises files.Unreadable for a path that does not exist and psycopg.Error when the database fails.
     """
@@ -21,12 +21,7 @@ def pending(paths: Iterable[Path], *, dsn: str, settings: Settings) -> list[LogF
     keys = {file.path: files.keyed_hash(key, settings.device_id, str(file.path), "") for file in found}
     with connect(dsn, role="tracemill_ingest") as connection:
         known = ledger.load(connection, list(keys.values()))
-    return [
-        file
-        for file in found
-        if (entry := known.get(keys[file.path])) is None
-        or (entry.size_bytes, entry.modified_at) != (file.size, file.modified_at)
-    ]
+    return [file for file in found if (entry := known.get(keys[file.path])) is None or not entry.holds_all_of(file)]
 
 
 def fingerprint(waiting: Sequence[LogFile]) -> str:

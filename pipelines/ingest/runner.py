@@ -68,12 +68,7 @@ def run(
         pending = []
         for file in found:
             entry = known.get(keys[file.path])
-            if (
-                entry is not None
-                and entry.is_read_to_end
-                and entry.size_bytes == file.size
-                and entry.modified_at == file.modified_at
-            ):
+            if entry is not None and entry.holds_all_of(file):
                 report.files_by_state["unchanged"] += 1
             else:
                 pending.append(file)

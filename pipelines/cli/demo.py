@@ -32,6 +32,7 @@ spend as (
         project_id, sum(request_count)::bigint as requests, sum(total_tokens)::bigint as tokens,
         sum(cost_usd) as cost_usd, bool_or(is_cost_lower_bound) as is_lower_bound,
         sum(unpriced_count)::bigint as unpriced_requests,
+        sum(lower_bound_count - unpriced_count)::bigint as incomplete_requests,
         100.0 * sum(cache_read_tokens) / nullif(sum(input_tokens), 0) as cache_hit_rate
     from marts.project_spend_daily where project_id = any(%(projects)s) group by project_id
 )
@@ -52,6 +53,18 @@ from marts.command_patterns
 where project_id = any(%(projects)s) and sample_size > 0
 order by cost_usd desc nulls last, project_id, pattern_signature
 limit 6
+"""
+_ADVICE = """
+select project_id, pattern_signature, rule_id, saving_usd
+from (
+    select distinct on (rule_id) project_id, pattern_signature, rule_id, saving_usd
+    from marts.command_patterns as p
+    cross join lateral jsonb_to_recordset(p.optimization_insights) as i (rule_id text, estimated_saving_usd numeric)
+    cross join lateral (values (i.estimated_saving_usd)) as s (saving_usd)
+    where project_id = any(%(projects)s) and saving_usd > 0
+    order by rule_id, saving_usd desc, project_id, pattern_signature
+) as best
+order by saving_usd desc, rule_id
 """
 _REDACTED = """
 select distinct on (left(command_raw, 24)) command_raw
@@ -86,6 +99,9 @@ class ProjectTotals:
     cost_usd: Decimal | None
     is_lower_bound: bool
     unpriced_requests: int
+    """Requests of models without a known price."""
+    incomplete_requests: int
+    """Requests whose log holds only the first of their output tokens."""
     cache_hit_rate: Decimal | None
 
 
@@ -104,6 +120,16 @@ class Pattern:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """What a rule found and could save over the window: the best case of that rule."""
+
+    project_id: str
+    pattern_signature: str
+    rule_id: str
+    saving_usd: Decimal
+
+
+@dataclass(frozen=True)
 class Summary:
     """What the marts hold of the sample."""
 
@@ -112,6 +138,7 @@ class Summary:
     projects: tuple[ProjectTotals, ...]
     statuses: dict[str, int]
     patterns: tuple[Pattern, ...]
+    advice: tuple[Advice, ...]
     redacted_examples: tuple[str, ...]
     secrets_left: int
     """Stored texts in which a planted secret can still be read."""
@@ -158,6 +185,7 @@ def read_summary(dsn: str, truth: "SampleTruth") -> Summary:
             projects=tuple(_rows(connection, ProjectTotals, _PROJECTS, given)),
             statuses=statuses,
             patterns=tuple(_rows(connection, Pattern, _PATTERNS, given)),
+            advice=tuple(_rows(connection, Advice, _ADVICE, given)),
             redacted_examples=tuple(row["command_raw"] for row in _rows(connection, dict, _REDACTED, given)),
             secrets_left=_number(connection, _LEFTOVERS, given),
             quarantined=_number(connection, _QUARANTINED, given),
@@ -195,8 +223,13 @@ def describe(summary: Summary, *, seconds: float) -> str:
             format_table(("project", "executions", "requests", "tokens", "cost USD", "cache hits"), rows, right=True)
         ),
     ]
-    if unpriced := sum(project.unpriced_requests for project in totals):
-        parts.append(f"\n  ≥: a lower bound. {unpriced:,} requests went to a model without a known price.")
+    if any(project.is_lower_bound for project in totals):
+        unpriced = sum(project.unpriced_requests for project in totals)
+        incomplete = sum(project.incomplete_requests for project in totals)
+        parts.append(
+            f"\n  ≥: a lower bound. {unpriced:,} requests went to a model without a known price; "
+            f"the logs of {incomplete:,} hold part of the output only."
+        )
     ended = ", ".join(f"{number:,} {status}" for status, number in summary.statuses.items() if number)
     parts.append(f"\nHow executions ended: {ended}")
     if summary.patterns:
@@ -210,6 +243,14 @@ def describe(summary: Summary, *, seconds: float) -> str:
                 )
             )
         )
+    if summary.advice:
+        parts.append("\nWhere money could be saved, in those days\n")
+        rows = [
+            (advice.rule_id.replace("_", " "), advice.project_id, _signature(advice.pattern_signature),
+             f"up to {advice.saving_usd:,.2f} USD")
+            for advice in summary.advice
+        ]  # fmt: skip
+        parts.append(_indent(format_table(("rule", "project", "pattern", "saving"), rows)))
     parts.append(_describe_care(summary))
     parts.append(_next_steps(totals[0].project_id if totals else "storefront"))
     return "\n".join(parts) + f"\nDone in {seconds:.0f} s.\n"
@@ -228,16 +269,21 @@ def _project_row(project: ProjectTotals) -> tuple[Any, ...]:
 
 def _pattern_row(pattern: Pattern) -> tuple[Any, ...]:
     success = None if pattern.success_rate is None else 100 * pattern.success_rate
-    signature = pattern.pattern_signature.partition(":")[2] or pattern.pattern_signature
     return (
         pattern.project_id,
-        signature if len(signature) <= 56 else signature[:55] + "…",
+        _signature(pattern.pattern_signature),
         count(pattern.runs),
         _percent(success),
         "" if pattern.tokens_p50 is None else count(round(pattern.tokens_p50)),
         _money(pattern.cost_usd, False),
         _percent(pattern.cache_hit_rate),
     )
+
+
+def _signature(signature: str) -> str:
+    """A pattern without the version of its form, cut to what a terminal has room for."""
+    text = signature.partition(":")[2] or signature
+    return text if len(text) <= 56 else text[:55] + "…"
 
 
 def _describe_care(summary: Summary) -> str:

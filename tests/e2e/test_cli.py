@@ -9,8 +9,11 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -405,3 +408,31 @@ class TestDatabase:
         says(run("query", "select 1", **home), 1, "tracemill db migrate")
         assert run("db", "migrate", **home).returncode == 0
         assert json.loads(run("db", "stop", "--json", **home).stdout) == {"running": False, "stopped": True}
+
+
+class TestUi:
+    def test_port_that_is_taken(self, run: Run) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            says(run("ui", "--port", str(port)), 1, f"Port {port}", "--port")
+
+    @pytest.mark.slow
+    def test_answers_on_loopback_until_it_is_stopped(self, dsn: str, tmp_path: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", "ui", "--port", str(port)],
+            env={"PATH": os.environ["PATH"], "TRACEMILL_HOME": str(tmp_path), "TRACEMILL_DATABASE_URL": dsn},
+            stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            assert process.stderr is not None
+            assert f"http://127.0.0.1:{port}" in process.stderr.readline()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=30) as answer:
+                assert "dagster_version" in json.load(answer)
+            process.terminate()
+            assert process.wait(60) == 0
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5)

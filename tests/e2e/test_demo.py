@@ -105,6 +105,12 @@ def test_secrets_are_gone_and_broken_lines_are_kept_apart(first: dict[str, Any],
     assert len(first["redacted_examples"]) == 2
 
 
+def test_commands_that_always_start_cold_are_advised_upon(first: dict[str, Any]) -> None:
+    cold = [advice for advice in first["advice"] if advice["rule_id"] == "low_cache_hit_rate"]
+    assert cold
+    assert all("/document" in advice["pattern_signature"] for advice in cold)
+
+
 def test_summary_reads_well(first: dict[str, Any], home: Path, truth: SampleTruth) -> None:
     text = describe(read_summary(embedded.status(home).dsn(), truth), seconds=12.3)
     tokens = f"{truth.total_usage().total_tokens:,}"

@@ -13,6 +13,8 @@
     where {{ predicates | join(' and ') }};
 
     {% if arg_dict['unique_key'] %}
+        -- Without statistics of the new rows the planner would read the whole table to find theirs.
+        analyze {{ arg_dict['temp_relation'] }};
         delete from {{ arg_dict['target_relation'] }} as standing
         using {{ arg_dict['temp_relation'] }} as fresh
         where {% for key in arg_dict['unique_key'] %}{{ 'and ' if not loop.first }}standing.{{ key }} = fresh.{{ key }} {% endfor %};

@@ -72,11 +72,11 @@
     {{ 'true' if var('reconcile_all_days') else during_rebuilt_days(timestamp_column) }}
 {%- endmacro %}
 
-{#- Lets a generic test say `where: on_rebuilt_days` and read the days just rebuilt only. -#}
+{#- Lets a generic test say `where: on_rebuilt_days COLUMN` and read only rows of the days just rebuilt. -#}
 {% macro get_where_subquery(relation) -%}
     {%- set where = config.get('where') -%}
-    {%- if where == 'on_rebuilt_days' -%}
-        (select * from {{ relation }} where {{ date_to_check('activity_date') }}) as rebuilt
+    {%- if where and where.startswith('on_rebuilt_days ') -%}
+        (select * from {{ relation }} where {{ date_to_check(where.split(' ')[1]) }}) as rebuilt
     {%- elif where -%}
         (select * from {{ relation }} where {{ where }}) as filtered
     {%- else -%}

@@ -26,29 +26,36 @@
     end
 {%- endmacro %}
 
+{#- Arrays of a sketch, from rows of one bucket each. Running counts reach up to and with the bucket. -#}
+{% macro sketch_arrays() -%}
+    array_agg(bucket order by bucket) as buckets,
+    array_agg(running_count order by bucket) as running_counts,
+    max(running_count) as total
+{%- endmacro %}
+
 {#-
-    The quantile that percentile_cont gives, to 1 %: both neighbouring order statistics, interpolated. To be used
-    in a grouped query over buckets with the columns estimate, running_count (up to and with the bucket), total.
+    The quantile that percentile_cont gives, to 1 %: both neighbouring order statistics, interpolated. Needs the
+    columns of sketch_arrays; a rank is found by binary search in the running counts.
 -#}
 {% macro sketch_quantile(share) -%}
-    min(estimate) filter (where running_count > floor({{ share }}::double precision * (total - 1)))
-    + (
-        min(estimate) filter (where running_count > ceil({{ share }}::double precision * (total - 1)))
-        - min(estimate) filter (where running_count > floor({{ share }}::double precision * (total - 1)))
-    ) * max({{ share }}::double precision * (total - 1) - floor({{ share }}::double precision * (total - 1)))
+    {%- set position = '(' ~ share ~ '::double precision * (total - 1))' -%}
+    {%- set low = sketch_value('buckets[width_bucket(floor(' ~ position ~ ')::bigint, running_counts) + 1]') -%}
+    {%- set high = sketch_value('buckets[width_bucket(ceil(' ~ position ~ ')::bigint, running_counts) + 1]') -%}
+    {{ low }} + ({{ high }} - {{ low }}) * ({{ position }} - floor({{ position }}))
 {%- endmacro %}
 
 {#-
     Keeps a sketch of each day of the window and, where activity_date is NULL, the window's own: the sum of its
-    days. Expects a CTE `fresh` (keys, activity_date, bucket, observations) with the days in scope. A night adds
-    the days that were rebuilt and takes out what these days held before and the days that have left; buckets
-    that do not change are not touched. Both live in one table so that they change in one transaction.
+    days. A sketch is one row with two arrays, buckets and their observations; the window's row has running counts
+    and their total too. Expects a CTE `fresh` (keys, activity_date, bucket, observations) with the days in scope.
+    A night adds the days that were rebuilt and takes out what these days held before and the days that have left,
+    so it never reads the days that stay. Days and window live in one table so that they change in one transaction.
     To be used with the strategy `roll`.
 -#}
 {% macro rolled_sketches(keys) %}
     {%- set key_list = keys | join(', ') %}
 
-    days as (
+    entering as (
         select {{ key_list }}, activity_date, bucket, observations
         from fresh
         where
@@ -56,77 +63,76 @@
             and activity_date <= (select bounds.window_end from {{ ref('int_aggregation_window') }} as bounds)
     ),
 
-    {% if is_incremental() %}
-        withdrawn as (
-            select {{ key_list }}, bucket, observations
-            from {{ this }}
-            where
-                activity_date < (select bounds.window_start from {{ ref('int_aggregation_window') }} as bounds)
-                or {{ on_rebuilt_days('activity_date') }}
-        ),
+    movements as (
+        select {{ key_list }}, bucket, observations
+        from entering
 
-        movements as (
-            select {{ key_list }}, bucket, observations
-            from days
+        {% if is_incremental() %}
             union all
-            select {{ key_list }}, bucket, -observations
-            from withdrawn
-        ),
 
-        changes as (
-            select {{ key_list }}, bucket, sum(observations)::bigint as observations
-            from movements
-            group by {{ key_list }}, bucket
-            having sum(observations) <> 0
-        ),
-
-        window_totals as (
             select
-                {% for key in keys %}changes.{{ key }}, {% endfor %}
-                changes.bucket,
-                changes.observations + coalesce(standing.observations, 0) as observations
-            from changes
-            left join {{ this }} as standing
-                on standing.activity_date is null
-                {% for key in keys %}and changes.{{ key }} = standing.{{ key }} {% endfor %}
-                and changes.bucket = standing.bucket
-        )
-    {% else %}
-        window_totals as (
-            select {{ key_list }}, bucket, sum(observations)::bigint as observations
-            from days
-            group by {{ key_list }}, bucket
-        )
-    {% endif %}
+                {{ key_list }},
+                part.bucket,
+                case when activity_date is null then part.observations else -part.observations end as observations
+            from {{ this }} as standing
+            cross join lateral unnest(standing.buckets, standing.observations) as part (bucket, observations)
+            where {{ moving_rows() }}
+        {% endif %}
+    ),
 
-    select {{ key_list }}, activity_date, bucket, observations
-    from days
+    window_buckets as (
+        select {{ key_list }}, bucket, sum(observations)::integer as observations
+        from movements
+        group by {{ key_list }}, bucket
+        having sum(observations) <> 0
+    ),
+
+    window_ranks as (
+        select
+            {{ key_list }},
+            bucket,
+            observations,
+            sum(observations) over (partition by {{ key_list }} order by bucket) as running_count
+        from window_buckets
+    )
+
+    select
+        {{ key_list }},
+        activity_date,
+        array_agg(bucket order by bucket) as buckets,
+        array_agg(observations order by bucket) as observations,
+        null::bigint [] as running_counts,
+        sum(observations) as total
+    from entering
+    group by {{ key_list }}, activity_date
     union all
-    select {{ key_list }}, null as activity_date, bucket, observations
-    from window_totals
+    select
+        {{ key_list }},
+        null as activity_date,
+        array_agg(bucket order by bucket) as buckets,
+        array_agg(observations order by bucket) as observations,
+        array_agg(running_count order by bucket) as running_counts,
+        max(running_count) as total
+    from window_ranks
+    group by {{ key_list }}
 {% endmacro %}
 
-{#-
-    Strategy `roll` for the above: rebuilt days and days that have left are deleted, totals that changed are
-    replaced, and a total that came down to zero is not inserted again. The keys are the model's unique_key.
--#}
+{#- Rows of such a table that a build replaces: the window, the rebuilt days and the days that have left. -#}
+{% macro moving_rows() -%}
+    (
+        activity_date is null
+        or activity_date < (select bounds.window_start from {{ ref('int_aggregation_window') }} as bounds)
+        or {{ on_rebuilt_days('activity_date') }}
+    )
+{%- endmacro %}
+
 {% macro get_incremental_roll_sql(arg_dict) %}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
 
     delete from {{ arg_dict['target_relation'] }}
-    where
-        activity_date < (select bounds.window_start from {{ ref('int_aggregation_window') }} as bounds)
-        or {{ on_rebuilt_days('activity_date') }};
-
-    delete from {{ arg_dict['target_relation'] }} as standing
-    using {{ arg_dict['temp_relation'] }} as changed
-    where
-        standing.activity_date is null
-        and changed.activity_date is null
-        {% for key in arg_dict['unique_key'] %}and standing.{{ key }} = changed.{{ key }} {% endfor %};
+    where {{ moving_rows() }};
 
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }}
     from {{ arg_dict['temp_relation'] }}
-    where observations > 0
 {% endmacro %}

@@ -41,3 +41,8 @@
 {% macro pattern_id(project_id, pattern_signature) -%}
     md5({{ project_id }} || '|' || {{ pattern_signature }})::uuid
 {%- endmacro %}
+
+{#- Id of a level of a feature of a command, whatever characters they hold. -#}
+{% macro level_id(project_id, command_base, feature, level) -%}
+    md5(jsonb_build_array({{ project_id }}, {{ command_base }}, {{ feature }}, {{ level }})::text)::uuid
+{%- endmacro %}

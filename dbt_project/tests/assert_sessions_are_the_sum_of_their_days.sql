@@ -1,18 +1,12 @@
 -- A session that was active on a checked day holds exactly what all its days hold.
 with
 
-session_days as (
-
-    select * from {{ ref('int_session_days') }}
-
-),
-
 active as (
 
     select distinct
         project_id,
         session_id
-    from session_days
+    from {{ ref('int_session_days') }}
     where {{ date_to_check('activity_date') }}
 
 ),
@@ -25,10 +19,10 @@ expected as (
         sum(session_days.execution_count) as execution_count,
         sum(session_days.total_tokens) as total_tokens,
         sum(session_days.cost_usd) as cost_usd
-    from session_days
-    inner join active
-        on session_days.project_id = active.project_id
-        and session_days.session_id = active.session_id
+    from active
+    inner join {{ ref('int_session_days') }} as session_days
+        on active.project_id = session_days.project_id
+        and active.session_id = session_days.session_id
     group by session_days.project_id, session_days.session_id
 
 )

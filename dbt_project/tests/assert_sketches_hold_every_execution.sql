@@ -21,7 +21,7 @@ measured as (
     select
         project_id,
         activity_date,
-        sum(observations) as execution_count
+        sum(total) as execution_count
     from sketches
     where {{ date_to_check('activity_date') }} and activity_date is not null
     group by project_id, activity_date
@@ -51,15 +51,8 @@ window_differences as (
         patterns.project_id,
         patterns.window_end as activity_date
     from {{ ref('command_patterns') }} as patterns
-    left join (
-        select
-            pattern_id,
-            sum(observations) as execution_count
-        from sketches
-        where activity_date is null
-        group by pattern_id
-    ) as totals on patterns.id = totals.pattern_id
-    where patterns.execution_count <> coalesce(totals.execution_count, 0)
+    left join sketches on patterns.id = sketches.pattern_id and sketches.activity_date is null
+    where patterns.execution_count <> coalesce(sketches.total, 0)
 
 )
 

@@ -7,7 +7,7 @@ with
 candidates as (
 
     select max(activity_date) as last_date
-    from {{ aggregation_days() }} as listed
+    from {{ aggregation_days() }}
     where activity_date <= (now() at time zone 'UTC')::date + 1
 
     union all

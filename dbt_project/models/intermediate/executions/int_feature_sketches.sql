@@ -1,10 +1,4 @@
-{{
-    config(
-        incremental_strategy='roll',
-        unique_key=['project_id', 'command_base', 'feature', 'level', 'bucket'],
-        indexes=[{'columns': ['activity_date']}],
-    )
-}}
+{{ config(incremental_strategy='roll', indexes=[{'columns': ['activity_date']}]) }}
 
 {%- set features = [
     'scope_breadth', 'specificity_level', 'test_type', 'priority_level', 'operation_type',
@@ -36,7 +30,7 @@ counted as (
             command_features ->> '{{ feature }}' as {{ feature }},
         {% endfor -%}
         {{ sketch_bucket('total_tokens') }} as bucket,
-        count(*) as observations
+        count(*)::integer as observations
     from executions
     where total_tokens > 0
     group by
@@ -48,13 +42,14 @@ counted as (
 fresh as (
 
     select
+        {{ level_id('counted.project_id', 'counted.command_base', 'levels.feature', 'levels.level') }} as level_id,
         counted.project_id,
         counted.command_base,
         levels.feature,
         levels.level,
         counted.activity_date,
         counted.bucket,
-        sum(counted.observations)::bigint as observations
+        sum(counted.observations)::integer as observations
     from counted
     cross join lateral (
         values
@@ -69,4 +64,5 @@ fresh as (
 
 ),
 
-{{ rolled_sketches(['project_id', 'command_base', 'feature', 'level']) }}
+{#- The id first: rows are sorted by the keys, and it tells them apart. -#}
+{{ rolled_sketches(['level_id', 'project_id', 'command_base', 'feature', 'level']) }}

@@ -1,10 +1,4 @@
-{{
-    config(
-        incremental_strategy='roll',
-        unique_key=['project_id', 'pattern_id', 'metric', 'bucket'],
-        indexes=[{'columns': ['activity_date']}],
-    )
-}}
+{{ config(incremental_strategy='roll', indexes=[{'columns': ['activity_date']}]) }}
 
 with
 
@@ -46,10 +40,11 @@ fresh as (
         metric,
         activity_date,
         bucket,
-        count(*) as observations
+        count(*)::integer as observations
     from measured
     group by project_id, pattern_id, metric, activity_date, bucket
 
 ),
 
-{{ rolled_sketches(['project_id', 'pattern_id', 'metric']) }}
+{#- The id first: rows are sorted by the keys, and it tells most of them apart. -#}
+{{ rolled_sketches(['pattern_id', 'metric', 'project_id']) }}

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(incremental_predicates=['true']) }}
 
 -- Every pattern ever seen, with the numbers of the window; a pattern without runs in it has counts of zero and no
 -- rates, because no data is not the same as nothing spent.

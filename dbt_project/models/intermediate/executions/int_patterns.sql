@@ -1,18 +1,13 @@
 {{ config(incremental_predicates=['true']) }}
 
--- Only patterns seen on a rebuilt day, or whose first or last day was one, can have changed.
+-- Only patterns seen on a rebuilt day, or whose first or last day was one, can have changed; their days are looked
+-- up through the index, so no CTE stands between.
 with
-
-pattern_days as (
-
-    select * from {{ ref('int_pattern_days') }}
-
-),
 
 affected as (
 
     select distinct pattern_id
-    from pattern_days
+    from {{ ref('int_pattern_days') }}
     where {{ date_in_scope('activity_date') }}
 
     {% if is_incremental() %}
@@ -38,7 +33,7 @@ computed as (
     from affected
     cross join lateral (
         select activity_date
-        from pattern_days
+        from {{ ref('int_pattern_days') }} as pattern_days
         where pattern_days.pattern_id = affected.pattern_id
         order by activity_date
         limit 1
@@ -50,7 +45,7 @@ computed as (
             command_base,
             activity_date,
             last_evidence_at
-        from pattern_days
+        from {{ ref('int_pattern_days') }} as pattern_days
         where pattern_days.pattern_id = affected.pattern_id
         order by activity_date desc
         limit 1

@@ -11,126 +11,124 @@ sketches as (
 
 ),
 
+levels as (
+
+    select
+        level_id,
+        project_id,
+        command_base,
+        feature,
+        level,
+        dense_rank() over (order by project_id, command_base, feature) as feature_number
+    from sketches
+
+),
+
+buckets as (
+
+    select
+        levels.level_id,
+        levels.feature_number,
+        part.bucket,
+        part.observations
+    from sketches
+    inner join levels on sketches.level_id = levels.level_id
+    cross join lateral unnest(sketches.buckets, sketches.observations) as part (bucket, observations)
+
+),
+
 -- Every execution has one level of a feature or none, so what is not at this level is the feature's sum less it.
 feature_totals as (
 
     select
-        project_id,
-        command_base,
-        feature,
+        feature_number,
         bucket,
-        sum(observations) as observations
-    from sketches
-    group by project_id, command_base, feature, bucket
-
-),
-
-feature_levels as (
-
-    select distinct
-        project_id,
-        command_base,
-        feature,
-        level
-    from sketches
+        sum(observations)::integer as observations
+    from buckets
+    group by feature_number, bucket
 
 ),
 
 sides as (
 
     select
-        project_id,
-        command_base,
-        feature,
-        level,
+        level_id,
         true as is_level,
         bucket,
         observations
-    from sketches
+    from buckets
 
     union all
 
     select
-        feature_levels.project_id,
-        feature_levels.command_base,
-        feature_levels.feature,
-        feature_levels.level,
+        levels.level_id,
         false as is_level,
         feature_totals.bucket,
-        feature_totals.observations - coalesce(sketches.observations, 0) as observations
-    from feature_levels
-    inner join feature_totals
-        on feature_levels.project_id = feature_totals.project_id
-        and feature_levels.command_base = feature_totals.command_base
-        and feature_levels.feature = feature_totals.feature
-    left join sketches
-        on feature_levels.project_id = sketches.project_id
-        and feature_levels.command_base = sketches.command_base
-        and feature_levels.feature = sketches.feature
-        and feature_levels.level = sketches.level
-        and feature_totals.bucket = sketches.bucket
+        feature_totals.observations - coalesce(buckets.observations, 0) as observations
+    from levels
+    inner join feature_totals on levels.feature_number = feature_totals.feature_number
+    left join buckets
+        on levels.level_id = buckets.level_id
+        and feature_totals.bucket = buckets.bucket
 
 ),
 
 ranked as (
 
     select
-        project_id,
-        command_base,
-        feature,
-        level,
+        level_id,
         is_level,
-        {{ sketch_value('bucket') }} as estimate,
+        bucket,
         sum(observations) over (
-            partition by project_id, command_base, feature, level, is_level
+            partition by level_id, is_level
             order by bucket
-        ) as running_count,
-        sum(observations) over (partition by project_id, command_base, feature, level, is_level) as total
+        ) as running_count
     from sides
     where observations > 0
+
+),
+
+arrays as (
+
+    select
+        level_id,
+        is_level,
+        {{ sketch_arrays() }}
+    from ranked
+    group by level_id, is_level
 
 ),
 
 medians as (
 
     select
-        project_id,
-        command_base,
-        feature,
-        level,
+        level_id,
         is_level,
-        max(total)::bigint as execution_count,
+        total as execution_count,
         {{ sketch_quantile(0.5) }} as median_tokens
-    from ranked
-    group by project_id, command_base, feature, level, is_level
+    from arrays
 
 ),
 
 final as (
 
     select
-        project_id,
-        command_base,
-        feature,
-        level,
-        max(execution_count) filter (where is_level) as execution_count,
-        max(execution_count) filter (where not is_level) as rest_count,
-        max(median_tokens) filter (where is_level) as median_tokens,
-        max(median_tokens) filter (where not is_level) as rest_median_tokens
-    from medians
-    group by project_id, command_base, feature, level
+        levels.project_id,
+        levels.command_base,
+        levels.feature,
+        levels.level,
+        here.execution_count,
+        rest.execution_count as rest_count,
+        round(here.median_tokens)::bigint as median_tokens,
+        round(rest.median_tokens)::bigint as rest_median_tokens,
+        round(here.median_tokens - rest.median_tokens)::bigint as median_delta_tokens
+    from levels
+    inner join medians as here on levels.level_id = here.level_id and here.is_level
+    inner join medians as rest on levels.level_id = rest.level_id and not rest.is_level
+    where
+        here.execution_count >= {{ var('driver_min_executions') }}
+        and rest.execution_count >= {{ var('driver_min_executions') }}
 
 )
 
-select
-    project_id,
-    command_base,
-    feature,
-    level,
-    execution_count,
-    rest_count,
-    round(median_tokens)::bigint as median_tokens,
-    round(rest_median_tokens)::bigint as rest_median_tokens,
-    round(median_tokens - rest_median_tokens)::bigint as median_delta_tokens
-from final
-where execution_count >= {{ var('driver_min_executions') }} and rest_count >= {{ var('driver_min_executions') }}
+select * from final

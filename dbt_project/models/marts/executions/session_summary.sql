@@ -13,18 +13,12 @@
 -- that spans a rebuilt day, in case its rows there are gone.
 with
 
-session_days as (
-
-    select * from {{ ref('int_session_days') }}
-
-),
-
 affected as (
 
     select
         project_id,
         session_id
-    from session_days
+    from {{ ref('int_session_days') }}
     where {{ date_in_scope('activity_date') }}
 
     {% if is_incremental() %}
@@ -53,10 +47,10 @@ summed as (
         max(session_days.activity_date) as last_activity_date,
         min(session_days.started_at) as started_at,
         max(session_days.ended_at) as ended_at
-    from session_days
-    inner join affected
-        on session_days.project_id = affected.project_id
-        and session_days.session_id = affected.session_id
+    from affected
+    inner join {{ ref('int_session_days') }} as session_days
+        on affected.project_id = session_days.project_id
+        and affected.session_id = session_days.session_id
     group by session_days.project_id, session_days.session_id
 
 ),

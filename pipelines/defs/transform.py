@@ -24,6 +24,8 @@ from pipelines.maintenance import aggregation, dbt, reaper
 
 DAY_COLUMN = "activity_date"
 _WAIT_SECONDS = 1800
+_BUILD = ("build", "--exclude-resource-type", "unit_test")
+"""Unit tests ask whether the code is right, which no night can change."""
 
 
 class LayerTranslator(DagsterDbtTranslator):
@@ -67,7 +69,7 @@ def dbt_models(context: dg.AssetExecutionContext, dbt_cli: WarehouseDbt, warehou
         plan = _plan(context, connection, requested, covers_all_models)
         context.log.info(f"Rebuilding {len(plan.days)} days: {_described(plan.days)}.")
         with aggregation.recorded(connection, plan):
-            invocation = dbt_cli.cli(["build"], context=context)
+            invocation = dbt_cli.cli(_BUILD, context=context)
             try:
                 yield from invocation.stream()
             except DagsterDbtCliRuntimeError as error:

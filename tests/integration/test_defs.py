@@ -24,7 +24,6 @@ DAILY_MARTS = (
     "project_spend_daily",
     "tool_usage_daily",
 )
-YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +191,27 @@ def test_the_sensor_says_that_a_watched_folder_is_missing(
     data = sensor.evaluate_tick(dg.build_sensor_context(instance, resources={"warehouse": Warehouse()}))
     assert data.skip_message is not None
     assert data.skip_message.startswith("/nowhere/to/be/found does not exist")
+
+
+@pytest.mark.parametrize(
+    ("age", "partition"), [(timedelta(minutes=9), None), (timedelta(minutes=11), LAST_DAY.isoformat())]
+)
+def test_old_days_are_aggregated_by_day_once_late_data_have_settled(
+    world: World,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    aggregated: list[str],
+    age: timedelta,
+    partition: str | None,
+) -> None:
+    sensor = definitions.get_repository_def().get_sensor_def("late_data")
+    context = dg.build_sensor_context(instance, resources={"warehouse": Warehouse()})
+    assert sensor.evaluate_tick(context).skip_message == "No old day has been touched and left alone since."
+    with connect(world.dsn, autocommit=True) as connection:
+        connection.execute("insert into ops.touched_days values ('storefront', %s, now() - %s)", [LAST_DAY, age])
+        requests = sensor.evaluate_tick(context).run_requests or []
+        connection.execute("delete from ops.touched_days")
+    assert [request.partition_key for request in requests] == ([partition] if partition else [])
 
 
 def test_the_aggregation_builds_the_marts_and_reports_each_step(

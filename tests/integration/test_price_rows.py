@@ -33,7 +33,7 @@ def test_every_moment_has_exactly_one_base_price(connection: psycopg.Connection[
         cross join generate_series('2024-01-01'::timestamptz, '2027-01-01', interval '1 day') as moment
         left join app.model_prices as prices
             on prices.model = p.model and prices.min_prompt_tokens = 0
-            and moment >= prices.valid_from and moment < prices.valid_to
+            and moment >= prices.valid_from and (prices.valid_to is null or moment < prices.valid_to)
         group by p.model, moment
         having count(prices.model) <> 1
         """

@@ -17,7 +17,10 @@ from pipelines.database import embedded
 from pipelines.settings import Settings
 
 # Put together here, so that no scanner finds them in this file.
-ANTHROPIC = "sk-ant-" + "api03-" + "Zk3vQ9mT7xWbR2sY8pLdN4hJc6fGaU1eKoVi5tXqMzBwSyPrDnHlCgFjEuAk0O7I3Q9mT7xWbR2sY8pLdN4hJc6fGaU1-" + "bXQAA"
+ANTHROPIC = (
+    "sk-ant-" + "api03-" + "Zk3vQ9mT7xWbR2sY8pLdN4hJc6fGaU1eKoVi5tXqMzBwSyPrDnHlCgFjEuAk0O7I3Q9mT7xWbR2s"
+    "Y8pLdN4hJc6fGaU1-" + "bXQAA"
+)
 GITHUB = "gh" + "p_" + "R7tYq2WmZ9xKc4VbN8sLd1HfJ6gPa3Eu5oTi"
 AWS = "AKI" + "A" + "Q7ZXW3VJ5KLMN2PB"
 AWS_SECRET = "wJq8Xr3T" + "v9Lm2Kp7Zs5Yb1Nc4Hd6Fg0Ja" + "QeUiOxWt"
@@ -104,7 +107,10 @@ def plant(folder: Path) -> list[bytes]:
 
 def dump(dsn: str) -> bytes:
     return subprocess.run(
-        [str(embedded.binaries() / "pg_dump"), "--inserts", "--dbname", dsn], check=True, capture_output=True, timeout=120
+        [str(embedded.binaries() / "pg_dump"), "--inserts", "--dbname", dsn],
+        check=True,
+        capture_output=True,
+        timeout=120,
     ).stdout
 
 
@@ -115,8 +121,10 @@ def dumped(settings: Settings, dsn: str, tmp_path: Path) -> tuple[bytes, list[by
     report = ingest.run([tmp_path / "logs", truth.folder], dsn=dsn, settings=settings, jobs=1)
     assert report.quarantined >= len(broken)
     with psycopg.connect(dsn) as connection:
-        stored = connection.execute("select count(*) from raw.command_executions where command_raw like '%[REDACTED:%'")
-        assert stored.fetchone()[0] > len(PLANTED)
+        (redacted,) = connection.execute(
+            "select count(*) from raw.command_executions where command_raw like '%[REDACTED:%'"
+        ).fetchone()
+        assert redacted > len(PLANTED)
     assert truth.secrets
     return dump(dsn), [*(secret.encode() for secret in PLANTED), *(secret.encode() for secret in truth.secrets)]
 
@@ -134,7 +142,10 @@ def test_an_independent_scanner_finds_nothing_in_a_dump(dumped: tuple[bytes, lis
         target = tmp_path / f"{name}.sql"
         target.write_bytes(data)
         scan = subprocess.run(
-            [str(Path(sys.executable).parent / "kingfisher"), "scan", str(target), "--no-validate", "--no-update-check", "--format", "jsonl", "--no-dedup"],
+            [
+                *(str(Path(sys.executable).parent / "kingfisher"), "scan", str(target)),
+                *("--no-validate", "--no-update-check", "--no-dedup", "--format", "jsonl"),
+            ],
             capture_output=True,
             timeout=120,
         )

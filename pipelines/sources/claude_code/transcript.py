@@ -244,10 +244,14 @@ class Transcript:
         return closed
 
     def _execution_at(self, line: Line, moment: datetime) -> OpenExecution | None:
-        """The execution that a line belongs to; one written before its opening is a late copy from an earlier one."""
+        """The execution that a line of the model belongs to; None for a late copy of an earlier execution's answer."""
         execution = self.segment.execution
-        if _is_of_agent(line) or execution is None or moment < execution.record.timestamp:
+        if _is_of_agent(line) or execution is None:
             return None
+        if moment < execution.record.timestamp and line.message is not None:
+            known = (response.request.message_id for response in self.memory.responses)
+            if line.message.id in known:
+                return None
         return execution
 
     def _sighting(self, item: Item, line: Line, moment: datetime, characters: int) -> Sighting:

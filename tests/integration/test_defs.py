@@ -204,8 +204,9 @@ def test_old_days_are_aggregated_by_day_once_late_data_have_settled(
     age: timedelta,
     partition: str | None,
 ) -> None:
-    sensor = definitions.get_repository_def().get_sensor_def("late_data")
-    context = dg.build_sensor_context(instance, resources={"warehouse": Warehouse()})
+    repository = definitions.get_repository_def()
+    sensor = repository.get_sensor_def("late_data")
+    context = dg.build_sensor_context(instance, repository_def=repository, resources={"warehouse": Warehouse()})
     assert sensor.evaluate_tick(context).skip_message == "No old day has been touched and left alone since."
     with connect(world.dsn, autocommit=True) as connection:
         connection.execute("insert into ops.touched_days values ('storefront', %s, now() - %s)", [LAST_DAY, age])

@@ -6,6 +6,7 @@ process, because starting another one would cost more than it saves.
 
 import multiprocessing
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -20,8 +21,10 @@ from pipelines.ingest.report import IngestReport, Problem, Progress
 from pipelines.settings import Settings
 
 ROLE = "tracemill_ingest"
-GROUP_BYTES = 32 << 20
-"""Files that go to a worker together."""
+GROUP_BYTES = 96 << 20
+"""Files that go to a worker together: a merge costs its planning, however few rows it has."""
+GROUPS_PER_WORKER = 4
+"""At least, so that no worker waits long for the last one."""
 ALONE_BYTES = 16 << 20
 """Below this, one process does the work."""
 
@@ -136,12 +139,13 @@ def _work(
     return Worker(job, connection).ingest(pending, known, advance)
 
 
-def _groups(pending: Sequence[LogFile]) -> Iterator[list[LogFile]]:
+def _groups(pending: Sequence[LogFile], jobs: int) -> Iterator[list[LogFile]]:
     """Neighbours together, so that a session and its subagents mostly meet in one batch."""
+    limit = min(GROUP_BYTES, sum(file.size for file in pending) // (jobs * GROUPS_PER_WORKER))
     group: list[LogFile] = []
     size = 0
     for file in pending:
-        if group and size + file.size > GROUP_BYTES:
+        if group and size + file.size > limit:
             yield group
             group, size = [], 0
         group.append(file)
@@ -158,21 +162,25 @@ def _share(
     jobs: int,
     tracker: _Tracker,
 ) -> IngestReport:
-    """Hands groups of files to worker processes as they become free."""
+    """Hands groups of files to worker processes as they become free.
+
+    Neighbours mostly belong to one project, whose rows one worker at a time can merge: so half of the workers begin
+    at the last file.
+    """
     context = multiprocessing.get_context("spawn")
-    groups = _groups(pending)
+    groups = deque(_groups(pending, jobs))
     report = IngestReport()
     workers: dict[Connection, Any] = {}
+    takers: dict[Connection, Callable[[], list[LogFile]]] = {}
     try:
-        for _ in range(jobs):
-            group = next(groups, None)
-            if group is None:
-                break
+        for number in range(min(jobs, len(groups))):
             here, there = context.Pipe()
             process = context.Process(target=_serve, args=(job, there), daemon=True)
             process.start()
             there.close()
             workers[here] = process
+            takers[here] = groups.pop if number % 2 else groups.popleft
+            group = takers[here]()
             here.send((group, _entries(group, known, keys)))
         while workers:
             for pipe in wait(list(workers)):
@@ -190,12 +198,12 @@ def _share(
                     raise message
                 if isinstance(message, IngestReport):
                     report.add(message)
-                    group = next(groups, None)
-                    if group is None:
+                    if not groups:
                         pipe.send(None)
                         workers.pop(pipe).join()
                         pipe.close()
                     else:
+                        group = takers[pipe]()
                         pipe.send((group, _entries(group, known, keys)))
                 else:
                     tracker.advance(*message)

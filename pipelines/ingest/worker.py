@@ -23,7 +23,7 @@ from pipelines.sources import READERS, detect
 from pipelines.sources.records import Chunk
 
 BATCH_ROWS = 20_000
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 96 << 20
 
 Advance = Callable[[int, int], None]
 """Called with files and bytes done since the last call."""
@@ -227,9 +227,11 @@ class Worker:
                 committed_offset=chunk.offset,
                 committed_lines=chunk.lines,
                 is_read_to_end=reading.is_finished,
-                resume_state=self._redactor.tree(chunk.state),
+                resume_state=chunk.state,
                 unknown_lines=entry.unknown_lines + chunk.unknown,
             )
+        for entry in entries.values():
+            entry.resume_state = self._redactor.tree(entry.resume_state)
         staged = builder.rows()
         self._settle(staged, {reading.origin.project_id for reading, _ in batch.chunks})
         with self._connection.transaction():

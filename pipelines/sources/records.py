@@ -7,6 +7,7 @@ subagent belongs to, what a request cost) is settled by ingest.
 import uuid
 from collections import Counter
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -18,6 +19,7 @@ ToolStatus = Literal["ok", "error", "rejected", "unanswered"]
 _NAMESPACE = uuid.UUID("5f0b9c6e-6f0e-5d0c-9a57-1f8f7c6d2b11")
 
 
+@lru_cache(maxsize=4096)
 def stable_uuid(text: str) -> str:
     """The uuid that ``text`` is, else one derived from it: the same text always gives the same id."""
     try:

@@ -11,6 +11,7 @@ Ids that logs are full of (UUIDs, hashes of commits, ``toolu_…``, ``msg_…``)
 """
 
 import hmac
+import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
@@ -33,6 +34,15 @@ _MAX_PASSES: Final = 5
 _MAX_DEPTH: Final = 64
 _TOO_DEEP: Final = "[TOO DEEP]"
 _MAX_TOKEN: Final = 4096
+_MAX_KNOWN: Final = 20_000
+_MAX_KNOWN_LENGTH: Final = 200
+_HARMLESS: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"|(?:msg|req|toolu|srvtoolu)_[A-Za-z0-9]{8,40}"
+    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z"
+    r"|[a-z_]{0,24}"
+)
+"""Texts that are nothing but an id, a moment or a word: half of what records hold, so they are not scanned."""
 _BOUNDARY = "\n" + "| " * 8 + "\n"
 
 
@@ -51,10 +61,14 @@ def cut(text: str, limit: int) -> str:
 
 
 class Redactor:
-    """Replaces secrets; all methods are pure functions of their arguments and the key."""
+    """Replaces secrets; all methods are pure functions of their arguments and the key.
+
+    Short texts that were looked at are remembered: the same folders, branches and versions come with every record.
+    """
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self._known: dict[str, str] = {}
 
     def text(self, text: str) -> str:
         """The text without secrets. Takes any text, lone surrogates included, and never raises."""
@@ -113,6 +127,18 @@ class Redactor:
         return digest.hexdigest()[:32]
 
     def _redact(self, text: str) -> str:
+        if _HARMLESS.fullmatch(text):
+            return text
+        if len(text) > _MAX_KNOWN_LENGTH:
+            return self._redact_anew(text)
+        known = self._known.get(text)
+        if known is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            known = self._known[text] = self._redact_anew(text)
+        return known
+
+    def _redact_anew(self, text: str) -> str:
         for _ in range(_MAX_PASSES):
             redacted = self._replace(text, _find(text))
             if redacted == text:

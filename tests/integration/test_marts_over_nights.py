@@ -5,6 +5,10 @@ days ago, where executions have also changed pattern, session and status. Small 
 stays in and some leave the 30-day window.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import psycopg
@@ -23,20 +27,20 @@ TABLES = ("--select", "config.materialized:incremental")
 
 
 def change_old_executions(connection: psycopg.Connection) -> None:
-    """What ingest may still do to an old day: a better status, another pattern, another session, a row less."""
+    """What may still befall an old day: a better status, another pattern, a session with another name, rows less."""
     connection.execute(
         """
         with numbered as (
-            select project_id, id, row_number() over (order by id) as n
+            select project_id, id, row_number() over (order by id) as n, min(session_id) over () as first_session
             from raw.command_executions
             where (timestamp at time zone 'UTC')::date = %s
         )
         update raw.command_executions as e
         set status = case when n < 5 then 'failed' else e.status end,
             pattern_signature = case when n between 5 and 9 then 'v1:/renamed' else e.pattern_signature end,
-            session_id = case when n between 10 and 14 then 'moved' else e.session_id end
+            session_id = case when e.session_id = first_session then 'moved' else e.session_id end
         from numbered
-        where e.project_id = numbered.project_id and e.id = numbered.id and n < 15
+        where e.project_id = numbered.project_id and e.id = numbered.id and (n < 10 or e.session_id = first_session)
         """,
         [LATE],
     )
@@ -78,9 +82,50 @@ def test_nights_and_late_data_leave_what_a_build_from_scratch_makes(dsn: str, se
         build(connection, [], *TABLES, command="run")
         assert differing(after, contents(connection)) == [], "an empty list changes nothing"
 
-        build(connection, [IDLE], "--full-refresh", "--vars", "{reconcile_all_days: true}")
+        with watched_for_unprotected_relations(dsn) as seen:
+            build(connection, [IDLE], "--full-refresh", "--vars", "{reconcile_all_days: true}")
         assert differing(after, contents(connection)) == [], "and neither does a build from scratch"
         assert_protected(connection)
+        assert seen.looks > 100
+        assert seen.unprotected == set(), "not even for a moment"
+
+
+@dataclass
+class Sightings:
+    """What somebody who keeps looking at the catalogue has seen."""
+
+    looks: int = 0
+    unprotected: set[str] = field(default_factory=set)
+
+
+@contextmanager
+def watched_for_unprotected_relations(dsn: str) -> Iterator[Sightings]:
+    """Looks, all the time, for relations that a tenant's role may read and that lack policies."""
+    seen, stop = Sightings(), threading.Event()
+
+    def look() -> None:
+        with connect(dsn, autocommit=True) as connection:
+            while not stop.wait(0.01):
+                rows = connection.execute(
+                    """
+                    select c.oid::regclass::text
+                    from pg_class as c
+                    where c.relnamespace::regnamespace::text in ('staging', 'intermediate', 'marts', 'monitoring')
+                        and c.relkind in ('r', 'v', 'm', 'p') and has_table_privilege('app_readonly', c.oid, 'select')
+                        and not (c.relrowsecurity and c.relforcerowsecurity
+                            and exists (select from pg_policy where polrelid = c.oid and polname = 'own_projects'))
+                    """
+                )
+                seen.unprotected.update(name for (name,) in rows)
+                seen.looks += 1
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        watcher.join()
 
 
 def assert_protected(connection: psycopg.Connection) -> None:

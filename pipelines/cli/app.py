@@ -52,7 +52,7 @@ def _ingest(
         str | None, typer.Option(help="Project that the records go to; else found from each log's working directory.")
     ] = None,
     source: Annotated[
-        str, typer.Option(help="Format: auto, claude_code or stream_json. auto looks at the content.")
+        str, typer.Option(help="Format: auto, claude_code, codex or stream_json. auto looks at the content.")
     ] = "auto",
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Files read at the same time.")] = 2,
     as_json: Json = False,

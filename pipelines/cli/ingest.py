@@ -14,7 +14,7 @@ from pipelines.cli.warehouse import ready_warehouse
 if TYPE_CHECKING:
     from pipelines.ingest.report import IngestReport
 
-SOURCES = ("auto", "claude_code", "stream_json")
+SOURCES = ("auto", "claude_code", "codex", "stream_json")
 _NAMES = {"command_executions": "executions", "model_requests": "model requests", "tool_calls": "tool calls"}
 _SHOWN_PROBLEMS = 20
 

@@ -39,8 +39,14 @@ def project_of(cwd: str | None, path: Path, prefixes: Mapping[str, str], redacto
     return slug or "unnamed"
 
 
+class _Payload(msgspec.Struct, frozen=True):
+    cwd: str | None = None
+
+
 class _Line(msgspec.Struct):
     cwd: str | None = None
+    payload: _Payload = _Payload()
+    """Of formats that put a frame around each record."""
 
 
 def start_directory(head: bytes) -> str | None:
@@ -48,7 +54,8 @@ def start_directory(head: bytes) -> str | None:
     decoder = msgspec.json.Decoder(_Line)
     for line in head.split(b"\n"):
         try:
-            if cwd := decoder.decode(line).cwd:
+            found = decoder.decode(line)
+            if cwd := found.cwd or found.payload.cwd:
                 return cwd
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             continue

@@ -125,7 +125,7 @@ class Worker:
                     Problem(
                         path,
                         "not_a_log",
-                        f"{path} {what}; it reads {' and '.join(sorted(READERS))}, plain, gzip or zstd.",
+                        f"{path} {what}; it reads {', '.join(sorted(READERS))}, plain, gzip or zstd.",
                     )
                 )
             return None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
-from pipelines.sources import claude_code, stream_json
+from pipelines.sources import claude_code, codex, stream_json
 from pipelines.sources.detect import DETECTION_BYTES, detect
 from pipelines.sources.records import Chunk
 
@@ -33,4 +33,8 @@ class Reader(Protocol):
         ...
 
 
-READERS: Mapping[str, Reader] = {"claude_code": claude_code.read, "stream_json": stream_json.read}
+READERS: Mapping[str, Reader] = {
+    "claude_code": claude_code.read,
+    "codex": codex.read,
+    "stream_json": stream_json.read,
+}

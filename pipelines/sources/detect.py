@@ -12,17 +12,19 @@ DETECTION_BYTES = 256 << 10
 
 _TRANSCRIPT_TYPES = PASSED_OVER | {"user", "assistant"}
 _STREAM_TYPES = frozenset({"system", "assistant", "user", "result", "stream_event", "rate_limit_event"})
+_ROLLOUT_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 _STARTS_DOCUMENT = re.compile(rb"\s*(?:\[|\{\s*\n)")
 # A first line longer than the head, or a document cut by its end: only the names of fields can be seen.
 _SESSION_KEY = re.compile(rb'"(sessionId|session_id)"\s*:\s*"')
 _TYPE = re.compile(rb'"type"\s*:\s*"(user|assistant|system|result|progress|attachment)"')
+_ROLLOUT = re.compile(rb'"type"\s*:\s*"(session_meta|response_item|turn_context)"\s*,\s*"payload"\s*:\s*\{')
 _FORMATS = {b"sessionId": "claude_code", b"session_id": "stream_json"}
 
 _decode = msgspec.json.Decoder().decode
 
 
 def detect(head: bytes) -> str | None:
-    """``claude_code``, ``stream_json`` (which includes ``--output-format json``), or None for anything else.
+    """``claude_code``, ``codex``, ``stream_json`` (which includes ``--output-format json``), else None.
 
     ``head`` is the beginning of a file, decompressed: up to ``DETECTION_BYTES``.
     """
@@ -59,6 +61,8 @@ def _of_object(value: Any) -> str | None:
         return "stream_json"
     if isinstance(value.get("sessionId"), str) and (kind in _TRANSCRIPT_TYPES or _is_message(value)):
         return "claude_code"
+    if kind in _ROLLOUT_TYPES and isinstance(value.get("payload"), dict) and isinstance(value.get("timestamp"), str):
+        return "codex"
     if kind == "summary" and "leafUuid" in value:
         return "claude_code"
     if kind == "file-history-snapshot" and "messageId" in value:
@@ -72,5 +76,7 @@ def _is_message(value: dict[str, Any]) -> bool:
 
 
 def _by_field_names(head: bytes) -> str | None:
+    if _ROLLOUT.search(head):
+        return "codex"
     session = _SESSION_KEY.search(head)
     return _FORMATS[session.group(1)] if session and _TYPE.search(head) else None

@@ -4,7 +4,7 @@
 create temporary table matched_requests on commit drop as
 select
     s.*,
-    case s.source when 'claude_code' then 2 else 1 end as source_rank,
+    case s.source when 'stream_json' then 1 else 2 end as source_rank,
     coalesce(r.request_key, s.message_id || ':' || coalesce(s.request_id, '')) as request_key,
     r.timestamp as stored_timestamp,
     r.execution_id as stored_execution_id
@@ -29,7 +29,7 @@ left join lateral (
 create temporary table matched_tool_calls on commit drop as
 select
     s.*,
-    case s.source when 'claude_code' then 2 else 1 end as source_rank,
+    case s.source when 'stream_json' then 1 else 2 end as source_rank,
     r.timestamp as stored_timestamp,
     r.execution_id as stored_execution_id
 from staged_tool_calls as s

@@ -37,7 +37,7 @@ candidates as (
         r.tool_use_id,
         r.timestamp as stored_timestamp,
         true as is_stored,
-        case r.source when 'claude_code' then 2 else 1 end as source_rank,
+        case r.source when 'stream_json' then 1 else 2 end as source_rank,
         r.timestamp,
         r.session_id,
         r.execution_id,

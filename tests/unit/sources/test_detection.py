@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rollout_files import Rollout
 from source_files import Transcript, text
 
 from pipelines.sources import DETECTION_BYTES, detect
@@ -57,6 +58,22 @@ def test_output_of_headless_runs(head):
 @pytest.mark.parametrize(
     "head",
     [
+        bytes(Rollout().prompt("Go")),
+        b"\xef\xbb\xbf" + bytes(Rollout()),
+        b"garbage\n" + bytes(Rollout()),
+        as_lines({"timestamp": "2026-01-01T00:00:00Z", "type": "response_item", "payload": {"type": "message"}}),
+        bytes(Rollout(base_instructions={"text": "x" * DETECTION_BYTES})),
+        bytes(Rollout(base_instructions={"text": 'say \\"sessionId\\": \\"s\\"' * DETECTION_BYTES})),
+        bytes(Rollout())[:100],
+    ],
+)
+def test_rollouts(head):
+    assert detect(head) == "codex"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
         b"",
         b"\n\n",
         b"\x00\x01\x02\xff" * 100,
@@ -65,8 +82,8 @@ def test_output_of_headless_runs(head):
         b"{",
         b"[" * 100_000,
         b"42\n",
-        as_lines({"timestamp": "2026-01-01T00:00:00Z", "type": "session_meta", "payload": {"id": "x"}}),
-        as_lines({"timestamp": "2026-01-01T00:00:00Z", "type": "response_item", "payload": {"type": "message"}}),
+        as_lines({"timestamp": "2026-01-01T00:00:00Z", "type": "session_meta"}),
+        as_lines({"type": "event_msg", "payload": {}}),
         as_lines({"version": 2, "status": "success", "eval": {}, "samples": []}),
         as_lines({"evalId": "e", "results": {"version": 3}}),
         as_lines({"type": "user", "name": "a person"}),

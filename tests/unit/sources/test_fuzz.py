@@ -6,6 +6,7 @@ import pytest
 from damage import accounted, survives_ten_thousand_damaged_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rollout_files import Rollout
 from source_files import Transcript, text, tool
 
 JSON = st.recursive(
@@ -16,17 +17,35 @@ JSON = st.recursive(
 FIELDS = [
     "type", "message", "timestamp", "uuid", "sessionId", "session_id", "requestId", "isMeta", "isSidechain", "agentId",
     "toolUseResult", "tool_use_result", "content", "subtype", "data", "parentToolUseID", "costUSD", "cwd", "promptId",
-    "modelUsage", "usage", "permission_denials", "duration_ms", "result", "total_cost_usd", "error",
+    "modelUsage", "usage", "permission_denials", "duration_ms", "result", "total_cost_usd", "error", "payload",
 ]  # fmt: skip
 TYPES = ["user", "assistant", "system", "progress", "result", "summary", "novelty"]
+ROLLOUT_TYPES = ["session_meta", "turn_context", "response_item", "event_msg", "compacted", "novelty"]
+PAYLOAD_TYPES = [
+    "task_started", "user_message", "token_count", "task_complete", "turn_aborted", "exec_command_end", "error",
+    "mcp_tool_call_end", "message", "reasoning", "function_call", "function_call_output", "web_search_call", "novelty",
+]  # fmt: skip
+PAYLOAD_FIELDS = [
+    "id", "cwd", "source", "git", "turn_id", "model", "approval_policy", "message", "info", "call_id", "exit_code",
+    "duration", "result", "output", "content", "name", "namespace", "role", "reason", "status", "forked_from_id",
+]  # fmt: skip
 OBJECTS = st.builds(
     lambda fields, kind: {"type": kind, "timestamp": "2026-03-02T09:00:00Z"} | fields,
     st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5),
     st.sampled_from(TYPES),
 )
+FRAMES = st.builds(
+    lambda fields, kind, frame: {
+        "timestamp": "2026-03-02T09:00:00Z", "type": frame, "payload": {"type": kind, "call_id": "c1"} | fields,
+    },
+    st.dictionaries(st.sampled_from(PAYLOAD_FIELDS), JSON, max_size=5),
+    st.sampled_from(PAYLOAD_TYPES),
+    st.sampled_from(ROLLOUT_TYPES),
+)  # fmt: skip
 LINES = st.one_of(
     st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b"")),
     OBJECTS.map(lambda value: json.dumps(value).encode()),
+    FRAMES.map(lambda value: json.dumps(value).encode()),
     JSON.map(lambda value: json.dumps(value).encode()),
 )
 CONVERSATION = (
@@ -58,7 +77,24 @@ RUN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("source", ["claude_code", "stream_json"])
+ROLLOUT = (
+    Rollout()
+    .prompt("Explain “the build” in 日本語")
+    .item("reasoning", summary=[])
+    .says("Let me see… 🙂")
+    .call("c1")
+    .tokens()
+    .event("exec_command_end", call_id="c1", exit_code=1, duration={"secs": 1, "nanos": 5}, stderr="no")
+    .output("c1", {"content": [{"type": "input_text", "text": "no"}], "success": False})
+    .item("web_search_call", id="ws_1", status="completed")
+    .add("compacted", message="so far")
+    .end()
+    .forked()
+    .lines
+)
+
+
+@pytest.mark.parametrize("source", ["claude_code", "codex", "stream_json"])
 @settings(max_examples=150, deadline=None)
 @given(lines=st.lists(LINES, max_size=8))
 def test_arbitrary_lines_are_all_accounted_for(source, lines):
@@ -66,6 +102,6 @@ def test_arbitrary_lines_are_all_accounted_for(source, lines):
     accounted(b'{"type":"novelty"}\n' + b"".join(line + b"\n" for line in lines), source)
 
 
-@pytest.mark.parametrize(("source", "lines"), [("claude_code", CONVERSATION), ("stream_json", RUN)])
+@pytest.mark.parametrize(("source", "lines"), [("claude_code", CONVERSATION), ("codex", ROLLOUT), ("stream_json", RUN)])
 def test_ten_thousand_damaged_lines_are_all_accounted_for(source, lines):
     survives_ten_thousand_damaged_lines([line.encode() for line in lines], source)

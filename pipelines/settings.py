@@ -50,13 +50,14 @@ class Settings:
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment; raises SettingsError naming the variable that cannot be used."""
     env = os.environ if environment is None else environment
-    claude = Path(env.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser() / "projects"
     watched = env.get("TRACEMILL_WATCHED_FOLDERS")
     return Settings(
         home=Path(env.get("TRACEMILL_HOME") or ".tracemill").expanduser().absolute(),
         database_url=env.get("TRACEMILL_DATABASE_URL") or env.get("DATABASE_URL") or None,
         reader_database_url=env.get("TRACEMILL_READER_DATABASE_URL") or None,
-        watched_folders=tuple(Path(p).expanduser() for p in watched.split(os.pathsep)) if watched else (claude,),
+        watched_folders=tuple(Path(p).expanduser() for p in watched.split(os.pathsep))
+        if watched
+        else _client_folders(env),
         project_prefixes=_project_prefixes(env.get("TRACEMILL_PROJECTS", "")),
         device_id=env.get("TRACEMILL_DEVICE_ID") or socket.gethostname(),
         redaction_key=env.get("TRACEMILL_REDACTION_KEY") or None,
@@ -66,6 +67,13 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 def wants_traceback(environment: Mapping[str, str] | None = None) -> bool:
     """Whether errors show their traceback; apart from Settings, because those may be what is wrong."""
     return bool((os.environ if environment is None else environment).get("TRACEMILL_DEBUG"))
+
+
+def _client_folders(env: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where Claude Code and Codex log to, as far as they have; Claude Code's folder when neither has."""
+    claude = Path(env.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser() / "projects"
+    codex = Path(env.get("CODEX_HOME") or "~/.codex").expanduser() / "sessions"
+    return tuple(folder for folder in (claude, codex) if folder.is_dir()) or (claude,)
 
 
 def _project_prefixes(text: str) -> dict[str, str]:

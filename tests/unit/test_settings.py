@@ -37,17 +37,18 @@ def test_settings_are_the_only_reader_of_our_variables():
     readers = [
         str(path.relative_to(REPOSITORY))
         for path in (REPOSITORY / "pipelines").rglob("*.py")
-        if re.search(r"""(environ(\.get)?|getenv)[\[(]["'](TRACEMILL_|DATABASE_URL|CLAUDE_)""", path.read_text())
+        if re.search(r"""(environ(\.get)?|getenv)[\[(]["'](TRACEMILL_|DATABASE_URL|CLAUDE_|CODEX_)""", path.read_text())
     ]
     assert readers == []
 
 
 def test_empty_environment_means_the_embedded_server_here(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     settings = load({})
     assert settings.home == tmp_path / ".tracemill"
     assert settings.database_url is None
-    assert settings.watched_folders == (Path("~/.claude/projects").expanduser(),)
+    assert settings.watched_folders == (tmp_path / ".claude" / "projects",)
     assert settings.device_id
 
 
@@ -61,8 +62,14 @@ def test_our_database_variable_comes_before_the_common_one():
     assert load(both).database_url == "postgresql:///ours"
 
 
-def test_watched_folders_follow_the_client_unless_named():
-    assert load({"CLAUDE_CONFIG_DIR": "/opt/claude"}).watched_folders == (Path("/opt/claude/projects"),)
+def test_watched_folders_are_those_that_clients_log_to_unless_named(tmp_path):
+    claude, codex = tmp_path / "claude" / "projects", tmp_path / "codex" / "sessions"
+    environment = {"CLAUDE_CONFIG_DIR": str(claude.parent), "CODEX_HOME": str(codex.parent)}
+    assert load(environment).watched_folders == (claude,)
+    codex.mkdir(parents=True)
+    assert load(environment).watched_folders == (codex,)
+    claude.mkdir(parents=True)
+    assert load(environment).watched_folders == (claude, codex)
     folders = os.pathsep.join(["/a", "/b"])
     assert load({"TRACEMILL_WATCHED_FOLDERS": folders}).watched_folders == (Path("/a"), Path("/b"))
 

@@ -42,6 +42,17 @@
     ({{ predicates | join(' or ') if predicates else 'false' }})
 {%- endmacro %}
 
+{#- Predicate: the span between the two date columns, both included, holds a listed day. -#}
+{% macro spanning_rebuilt_days(first_column, last_column) -%}
+    {%- set predicates = [] -%}
+    {%- for first_date, end_date in rebuilt_ranges() -%}
+        {%- do predicates.append(
+            last_column ~ " >= date '" ~ first_date ~ "' and " ~ first_column ~ " < date '" ~ end_date ~ "'"
+        ) -%}
+    {%- endfor -%}
+    ({{ predicates | join(' or ') if predicates else 'false' }})
+{%- endmacro %}
+
 {#- Predicate: the timestamptz column lies on a listed day. -#}
 {% macro during_rebuilt_days(timestamp_column) -%}
     {%- set predicates = [] -%}

@@ -1,10 +1,7 @@
 {{
     config(
         unique_key=['project_id', 'session_id'],
-        incremental_predicates=[
-            'last_activity_date >= (select min(activity_date) from ops.aggregation_days)',
-            'first_activity_date <= (select max(activity_date) from ops.aggregation_days)',
-        ],
+        meta={'span': ['first_activity_date', 'last_activity_date']},
         indexes=[{'columns': ['last_activity_date']}],
     )
 }}
@@ -28,9 +25,7 @@ affected as (
             project_id,
             session_id
         from {{ this }}
-        where
-            last_activity_date >= (select min(listed.activity_date) from ops.aggregation_days as listed)
-            and first_activity_date <= (select max(listed.activity_date) from ops.aggregation_days as listed)
+        where {{ spanning_rebuilt_days('first_activity_date', 'last_activity_date') }}
     {% else %}
         group by project_id, session_id
     {% endif %}

@@ -249,8 +249,8 @@ class Transcript:
         if _is_of_agent(line) or execution is None:
             return None
         if moment < execution.record.timestamp and line.message is not None:
-            known = (response.request.message_id for response in self.memory.responses)
-            if line.message.id in known:
+            known = {response.request.message_id for response in self.memory.responses}
+            if line.message.id is not None and line.message.id in known:
                 return None
         return execution
 

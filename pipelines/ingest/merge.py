@@ -37,8 +37,8 @@ def ensure_partitions(connection: psycopg.Connection[Any], staged: StagedRows) -
     if staged.first_at is None or staged.last_at is None:
         return
     connection.execute(
-        "select ops.ensure_month_partitions(%s, greatest(%s, (current_date + interval '3 months')::date))",
-        [staged.first_at.date(), staged.last_at.date()],
+        "select ops.ensure_table_partitions(%s, %s, greatest(%s, (current_date + interval '3 months')::date))",
+        [["command_executions", "model_requests", "tool_calls"], staged.first_at.date(), staged.last_at.date()],
     )
     connection.commit()
 

@@ -245,12 +245,17 @@ def test_login_without_rights_learns_which_it_needs(empty_dsn, limited_login):
     assert "own the database and have CREATEROLE" in str(caught.value)
 
 
-def test_owner_with_createrole_can_migrate_without_being_superuser(server_home):
+def test_owner_with_createrole_can_migrate_without_being_superuser_once_pgvector_is_there(server_home):
     state = embedded.start(server_home)
     with database.connect(state.dsn("postgres"), autocommit=True) as admin:
         admin.execute("create role manager login createrole")
         admin.execute("create database managed owner manager")
     dsn = make_conninfo(state.dsn("managed"), user="manager")
-    assert migrations.migrate(dsn) == migrations.status(dsn).applied
+    with pytest.raises(migrations.MigrationError, match=r'lacks pgvector 0\.8 or newer.*"create extension vector'):
+        migrations.migrate(dsn)
+    with database.connect(state.dsn("managed"), autocommit=True) as admin:
+        admin.execute("create extension vector schema public")
+    migrations.migrate(dsn)
+    assert migrations.status(dsn).pending == ()
     with database.connect(dsn, role="tracemill_ingest") as connection:
         assert connection.execute("select count(*) from raw.command_executions").fetchone() == (0,)

@@ -3,7 +3,7 @@
 import pytest
 
 TENANT_ROLES = ("service_role", "authenticated", "app_user", "app_admin", "app_readonly")
-OUR_SCHEMAS = ["raw", "partitions", "app", "priv", "ops", "staging", "intermediate", "marts", "monitoring"]
+OUR_SCHEMAS = ["raw", "partitions", "app", "audit", "priv", "ops", "staging", "intermediate", "marts", "monitoring"]
 
 
 def test_every_tenant_table_has_row_level_security_that_holds_for_its_owner_too(connection):

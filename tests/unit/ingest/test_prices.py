@@ -28,6 +28,19 @@ CLAUDE = [
     "claude-3-sonnet-20240229",
     "claude-3-5-haiku-20241022",
 ]
+CODEX = [
+    "gpt-5",
+    "gpt-5-codex",
+    "gpt-5.1-codex",
+    "gpt-5.1-codex-max",
+    "gpt-5.1-codex-mini",
+    "gpt-5.2",
+    "gpt-5.2-codex",
+    "gpt-5.3-codex",
+    "gpt-5.4",
+    "gpt-5.4-mini",
+    "gpt-5.5",
+]
 PERIODS = [
     datetime(2025, 6, 1, tzinfo=UTC),
     datetime(2026, 3, 12, 23, 59, tzinfo=UTC),
@@ -60,6 +73,18 @@ def test_costs_equal_those_of_the_package_in_every_period_and_tier(model: str) -
         usage = Usage(input_tokens=uncached + 700, cache_read_tokens=500, cache_write_tokens=200, output_tokens=300)
         expected = calc_price(usage, model, genai_request_timestamp=moment).total_price
         assert cost == expected, (moment, uncached)
+
+
+@pytest.mark.parametrize("model", CODEX)
+def test_costs_of_models_that_codex_uses_equal_those_of_the_package(model: str) -> None:
+    rows = price_rows([model])
+    for moment, uncached in product(PERIODS, (1_000, 250_000, 300_000)):
+        price = price_at(rows, moment, uncached + 500)
+        cost = (
+            uncached * price.input_usd_per_mtok + 500 * price.cache_read_usd_per_mtok + 300 * price.output_usd_per_mtok
+        ) / 1_000_000
+        usage = Usage(input_tokens=uncached + 500, cache_read_tokens=500, output_tokens=300)
+        assert cost == calc_price(usage, model, provider_id="openai", genai_request_timestamp=moment).total_price
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason=f"{REFERENCE} is not here: no reference prices to compare with")

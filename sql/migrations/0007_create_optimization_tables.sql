@@ -17,7 +17,7 @@ do $$
 begin
     create domain app.score_scale as numrange default '[0,1]' check (
         not isempty(value)
-        and lower(value) is distinct from upper(value)
+        and (lower(value) < upper(value)) is not false
         and (lower_inf(value) or lower(value) > '-Infinity')
         and (upper_inf(value) or upper(value) < 'Infinity')
     );

@@ -21,7 +21,7 @@ from pipelines.ingest.report import IngestReport, Problem, Progress
 from pipelines.settings import Settings
 
 ROLE = "tracemill_ingest"
-GROUP_BYTES = 96 << 20
+GROUP_BYTES = 64 << 20
 """Files that go to a worker together: a merge costs its planning, however few rows it has."""
 GROUPS_PER_WORKER = 4
 """At least, so that no worker waits long for the last one."""

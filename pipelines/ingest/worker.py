@@ -23,7 +23,7 @@ from pipelines.sources import READERS, detect
 from pipelines.sources.records import Chunk
 
 BATCH_ROWS = 20_000
-BATCH_BYTES = 96 << 20
+BATCH_BYTES = 64 << 20
 
 Advance = Callable[[int, int], None]
 """Called with files and bytes done since the last call."""
@@ -228,7 +228,7 @@ class Worker:
                 committed_lines=chunk.lines,
                 is_read_to_end=reading.is_finished,
                 resume_state=chunk.state,
-                unknown_lines=entry.unknown_lines + chunk.unknown,
+                unknown_lines=entry.unknown_lines + self._redacted(chunk.unknown),
             )
         for entry in entries.values():
             entry.resume_state = self._redactor.tree(entry.resume_state)
@@ -242,7 +242,7 @@ class Worker:
             ledger.save(self._connection, list(entries.values()))
         for reading, chunk in batch.chunks:
             reading.entry = entries[reading.entry.file_key]
-            report.unknown_lines += chunk.unknown + chunk.open_unknown
+            report.unknown_lines += self._redacted(chunk.unknown + chunk.open_unknown)
         for table, table_counts in counts.items():
             report.records.setdefault(table, TableCounts()).add(table_counts)
         report.quarantined += len(quarantined)
@@ -250,6 +250,13 @@ class Worker:
             if row[0] in quarantined and len(report.problems) < MAX_PROBLEMS:
                 quarantined.discard(row[0])
                 report.problems.append(Problem(path=row[2], reason=row[8], detail=row[9], line=row[3]))
+
+    def _redacted(self, kinds: Counter[str]) -> Counter[str]:
+        """Lines by kind; a kind is a word of the log and may be anything."""
+        counts: Counter[str] = Counter()
+        for kind, count in kinds.items():
+            counts[self._redactor.text(kind)] += count
+        return counts
 
     def _settle(self, staged: rows.StagedRows, project_ids: set[str]) -> None:
         """What the batch needs to exist beforehand: projects, partitions, prices."""

@@ -195,6 +195,28 @@ def test_bad_lines_are_quarantined_and_the_rest_is_loaded(
     assert totals(connection) == counted(rollout)
 
 
+def test_a_secret_is_stored_from_no_field(settings: Settings, connection: psycopg.Connection, tmp_path: Path) -> None:
+    secret = "gh" + "p_" + "R7tYq2WmZ9xKc4VbN8sLd1HfJ6gPa3Eu5oTi"
+    meta = {"cli_version": secret, "originator": secret, "source": secret, "git": {"branch": secret}}
+    rollout = Rollout(cwd=f"/src/{secret}", **meta)
+    rollout.prompt(f"use {secret}", model=secret).context(effort=secret, approval_policy=secret)
+    rollout.call(secret, secret).output(secret, f"failed to use {secret}").tokens().call("open")
+    rollout.event(secret).item(secret).add(secret).abort(secret)
+    rollout.turn_id = secret
+    rollout.event("task_started", turn_id=secret).user(secret).call("c2").tokens().event("error", message=secret).end()
+    rollout.lines.append(f'{{"type": "event_msg", "payload": {secret}')
+    rollout.lines.append(f'{{"timestamp": "{secret}", "type": "turn_context", "payload": {{}}}}')
+    report = run(settings, rollout.write(tmp_path / "rollout.jsonl"))
+    assert secret not in json.dumps(report.to_json())
+    assert executions(connection, "status", "tool_calls") == [("cancelled", 2), ("failed", 1)]
+    unknown = "select sum(n::int) from ops.ingest_files, jsonb_each_text(unknown_lines) as u (kind, n)"
+    assert connection.execute(unknown).fetchall() == [(3,)]
+    holding = "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('raw', 'ops', 'app')"
+    for (table,) in connection.execute(holding).fetchall():
+        found = connection.execute(f"select t::text from {table} as t where t::text like %s", [f"%{secret}%"])
+        assert found.fetchall() == [], table
+
+
 _PROGRAM = """
 import sys
 from pathlib import Path

@@ -22,7 +22,7 @@ class OpenExecution(msgspec.Struct):
     """The model wrote, called a tool or used tokens."""
     end: End | None = None
     """How the turn ended; ``steered`` when the person said more while it ran."""
-    abort_reason: str = "interrupted"
+    abort_reason: str = "aborted"
     error: str | None = None
     """Text of the error after which nothing was answered."""
 

@@ -27,6 +27,7 @@ _TOOLS_REMEMBERED = 64
 _NOT_TYPED = frozenset({"environment_context", "user_instructions"})
 _REQUEST_BEHIND_CONTEXT = "## My request for Codex:"
 """Editors put what is open in them before what was typed, and this line between the two."""
+_ABORT_REASONS = frozenset({"interrupted", "replaced", "review_ended", "budget_limited"})
 _CALLS = frozenset(
     {"function_call", "custom_tool_call", "local_shell_call", "tool_search_call", "image_generation_call"}
 )
@@ -127,20 +128,19 @@ class Rollout:
         execution = self._execution(event.turn_id)
         if execution is not None:
             execution.end = "aborted"
-            execution.abort_reason = (event.reason or execution.abort_reason)[:64]
+            execution.abort_reason = event.reason if event.reason in _ABORT_REASONS else "aborted"
             execution.reached(moment)
         self._leave_turn(event.turn_id)
 
     def _error(self, item: Item, event: Event, moment: datetime) -> None:
-        execution = self._execution()
-        if execution is not None:
+        if (execution := self._execution()) is not None:
             execution.error = event.message or "The client gave no text."
             execution.reached(moment)
 
     def _settings_applied(self, item: Item, event: Event, moment: datetime) -> None:
-        settings, memory = event.thread_settings or schema.ThreadSettings(), self.memory
-        memory.model = settings.model or memory.model
-        memory.service_tier = settings.service_tier or memory.service_tier
+        if event.thread_settings is not None:
+            self.memory.model = event.thread_settings.model or self.memory.model
+            self.memory.service_tier = event.thread_settings.service_tier or self.memory.service_tier
 
     def _token_count(self, item: Item, event: Event, moment: datetime) -> Segment | None:
         if event.info is None:

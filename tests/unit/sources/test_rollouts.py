@@ -118,6 +118,7 @@ class TestStatus:
             (lambda r: r.says("Well").tokens(), "pending", "no_end"),
             (lambda r: r.tokens().abort(), "cancelled", "interrupted"),
             (lambda r: r.abort("replaced"), "cancelled", "replaced"),
+            (lambda r: r.abort("the moon was full"), "cancelled", "aborted"),
             (lambda r: r.event("error", message="quota").end(), "failed", "api_error"),
             (lambda r: r.event("error", message="again").says("Well").end(), "completed", "answered"),
         ],

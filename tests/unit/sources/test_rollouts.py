@@ -68,6 +68,12 @@ class TestTokens:
         rollout.tokens(200, 150, 20).end()
         assert tokens(read(rollout)) == [(100, 900, 50), (50, 150, 20)]
 
+    def test_counters_that_pass_the_same_values_after_a_restart_are_other_responses(self):
+        rollout = Rollout().prompt("Go").tokens().tokens()
+        rollout.totals = usage()
+        rollout.tokens().tokens().end()
+        assert tokens(read(rollout)) == [(40, 60, 10)] * 4
+
     def test_a_full_context_that_empties_the_counters_uses_nothing(self):
         rollout = Rollout().prompt("Go").tokens(1000, 900, 50)
         rollout.totals = usage(total_tokens=258_400)

@@ -19,6 +19,11 @@ from pipelines.ingest.rows import Row, StagedRows
 
 _SQL = Path(__file__).parent / "sql"
 
+_ANALYZE = """
+analyze staged_executions (project_id, id, session_id),
+    staged_requests (project_id, message_id, execution_id, session_id, agent_id),
+    staged_tool_calls (project_id, tool_use_id, execution_id, session_id, agent_id)
+"""
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('tracemill.project.' || %s, 0))"
 
 
@@ -70,7 +75,7 @@ def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict
     _copy(connection, "staged_tool_calls", staged.tool_calls)
     _copy(connection, "staged_bad_lines", staged.bad_lines)
     if staged.executions or staged.requests or staged.tool_calls:
-        connection.execute("analyze staged_executions, staged_requests, staged_tool_calls")
+        connection.execute(_ANALYZE)
         for step in (
             "match",
             "find_owners",

@@ -5,16 +5,15 @@ create temporary table matched_requests on commit drop as
 select
     s.*,
     case s.source when 'stream_json' then 1 else 2 end as source_rank,
-    coalesce(r.request_key, s.message_id || ':' || coalesce(s.request_id, '')) as request_key,
-    r.timestamp as stored_timestamp,
-    r.execution_id as stored_execution_id
+    k.request_key,
+    (known.stored).timestamp as stored_timestamp,
+    (known.stored).execution_id as stored_execution_id,
+    known.stored,
+    known.stored is null and count(*) over (partition by s.project_id, k.request_key) = 1 as is_alone
 from staged_requests as s
 -- Some formats leave the request's id out: the message's id alone then decides.
 left join lateral (
-    select
-        r.request_key,
-        r.timestamp,
-        r.execution_id
+    select r as stored
     from raw.model_requests as r
     where
         r.project_id = s.project_id
@@ -24,23 +23,26 @@ left join lateral (
         and (r.request_id = s.request_id or r.request_id is null or s.request_id is null)
     order by r.request_id = s.request_id desc nulls last
     limit 1
-) as r on true;
+) as known on true
+cross join lateral (
+    select coalesce((known.stored).request_key, s.message_id || ':' || coalesce(s.request_id, '')) as request_key
+) as k;
 
 create temporary table matched_tool_calls on commit drop as
 select
     s.*,
     case s.source when 'stream_json' then 1 else 2 end as source_rank,
-    r.timestamp as stored_timestamp,
-    r.execution_id as stored_execution_id
+    (known.stored).timestamp as stored_timestamp,
+    (known.stored).execution_id as stored_execution_id,
+    known.stored,
+    known.stored is null and count(*) over (partition by s.project_id, s.tool_use_id) = 1 as is_alone
 from staged_tool_calls as s
 left join lateral (
-    select
-        r.timestamp,
-        r.execution_id
+    select r as stored
     from raw.tool_calls as r
     where r.project_id = s.project_id and r.tool_use_id = s.tool_use_id
     limit 1
-) as r on true;
+) as known on true;
 
 create temporary table execution_targets on commit drop as
 with

@@ -13,23 +13,29 @@ by_model as (
     select
         t.project_id,
         t.execution_id,
-        r.model,
-        sum(r.input_tokens) as input_tokens,
-        sum(r.cache_creation_5m_tokens) as cache_creation_5m_tokens,
-        sum(r.cache_creation_1h_tokens) as cache_creation_1h_tokens,
-        sum(r.cache_read_tokens) as cache_read_tokens,
-        sum(r.output_tokens) as output_tokens,
-        sum(r.cost_usd) as cost_usd,
-        sum(r.cache_read_cost_usd) as cache_read_cost_usd,
-        sum(r.cache_savings_usd) as cache_savings_usd,
-        count(*) filter (where r.kind = 'response') as request_count,
-        count(*) filter (where r.kind <> 'synthetic') as priceable_count,
-        count(*) filter (where r.kind <> 'synthetic' and r.cost_status = 'unpriced') as unpriced_count,
-        count(*) filter (where r.cost_status = 'reported') as reported_count,
-        bool_and(r.is_output_reliable) as is_output_reliable
+        m.*
     from touched as t
-    inner join raw.model_requests as r on t.project_id = r.project_id and t.execution_id = r.execution_id
-    group by t.project_id, t.execution_id, r.model
+    -- Lateral, so that the index is used however long the history is.
+    cross join lateral (
+        select
+            r.model,
+            sum(r.input_tokens) as input_tokens,
+            sum(r.cache_creation_5m_tokens) as cache_creation_5m_tokens,
+            sum(r.cache_creation_1h_tokens) as cache_creation_1h_tokens,
+            sum(r.cache_read_tokens) as cache_read_tokens,
+            sum(r.output_tokens) as output_tokens,
+            sum(r.cost_usd) as cost_usd,
+            sum(r.cache_read_cost_usd) as cache_read_cost_usd,
+            sum(r.cache_savings_usd) as cache_savings_usd,
+            count(*) filter (where r.kind = 'response') as request_count,
+            count(*) filter (where r.kind <> 'synthetic') as priceable_count,
+            count(*) filter (where r.kind <> 'synthetic' and r.cost_status = 'unpriced') as unpriced_count,
+            count(*) filter (where r.cost_status = 'reported') as reported_count,
+            bool_and(r.is_output_reliable) as is_output_reliable
+        from raw.model_requests as r
+        where r.project_id = t.project_id and r.execution_id = t.execution_id
+        group by r.model
+    ) as m
 ),
 
 of_requests as (
@@ -58,11 +64,16 @@ of_tool_calls as (
     select
         t.project_id,
         t.execution_id,
-        count(*) as tool_calls,
-        count(*) filter (where r.status in ('error', 'rejected')) as tool_errors
+        c.tool_calls,
+        c.tool_errors
     from touched as t
-    inner join raw.tool_calls as r on t.project_id = r.project_id and t.execution_id = r.execution_id
-    group by t.project_id, t.execution_id
+    cross join lateral (
+        select
+            count(*) as tool_calls,
+            count(*) filter (where r.status in ('error', 'rejected')) as tool_errors
+        from raw.tool_calls as r
+        where r.project_id = t.project_id and r.execution_id = t.execution_id
+    ) as c
 )
 
 select

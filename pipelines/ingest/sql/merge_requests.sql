@@ -8,6 +8,7 @@ candidates as (
         m.request_key,
         m.stored_timestamp,
         false as is_stored,
+        m.is_alone,
         m.source_rank,
         m.timestamp,
         m.kind,
@@ -41,12 +42,19 @@ candidates as (
             t.id is null
             and m.project_id = o.project_id
             and concat_ws('|', m.session_id, coalesce(m.agent_id, m.timestamp::text), m.prompt_id) = o.worker_key
+),
+
+contested as (
+    select *
+    from candidates
+    where not is_alone
     union all
     select
         r.project_id,
         r.request_key,
         r.timestamp as stored_timestamp,
         true as is_stored,
+        false as is_alone,
         case r.source when 'stream_json' then 1 else 2 end as source_rank,
         r.timestamp,
         r.kind,
@@ -74,20 +82,16 @@ candidates as (
         r.source_file_key,
         r.source_offset
     from (
-        select distinct
-            project_id,
-            request_key,
-            stored_timestamp
+        select distinct on (project_id, request_key) (stored).*
         from matched_requests
         where stored_timestamp is not null
-    ) as m
-    inner join raw.model_requests as r
-        on m.project_id = r.project_id and m.request_key = r.request_key and m.stored_timestamp = r.timestamp
+        order by project_id, request_key
+    ) as r
 ),
 
 winners as (
     select distinct on (project_id, request_key) *
-    from candidates
+    from contested
     order by
         project_id asc, request_key asc, output_tokens desc, source_rank desc, line_count desc,
         is_stored desc, source_file_key asc, source_offset asc
@@ -112,23 +116,89 @@ identities as (
                 not is_stored, execution_id
         ))[1] as execution_id,
         bool_and(is_owner_inferred) as is_owner_inferred
-    from candidates
+    from contested
     group by project_id, request_key
+),
+
+settled as (
+    select
+        i.project_id,
+        i.request_key,
+        i.timestamp,
+        i.is_known,
+        i.request_id,
+        i.session_id,
+        i.execution_id,
+        i.is_owner_inferred,
+        i.prompt_id,
+        i.agent_id,
+        i.reported_cost_usd,
+        w.kind,
+        w.message_id,
+        w.model,
+        w.service_tier,
+        w.speed,
+        w.stop_reason,
+        w.input_tokens,
+        w.cache_creation_5m_tokens,
+        w.cache_creation_1h_tokens,
+        w.cache_read_tokens,
+        w.output_tokens,
+        w.web_search_requests,
+        w.is_output_reliable,
+        w.line_count,
+        w.source,
+        w.source_file_key,
+        w.source_offset
+    from identities as i
+    inner join winners as w on i.project_id = w.project_id and i.request_key = w.request_key
+    union all
+    select
+        project_id,
+        request_key,
+        timestamp,
+        false as is_known,
+        request_id,
+        session_id,
+        execution_id,
+        is_owner_inferred,
+        prompt_id,
+        agent_id,
+        reported_cost_usd,
+        kind,
+        message_id,
+        model,
+        service_tier,
+        speed,
+        stop_reason,
+        input_tokens,
+        cache_creation_5m_tokens,
+        cache_creation_1h_tokens,
+        cache_read_tokens,
+        output_tokens,
+        web_search_requests,
+        is_output_reliable,
+        line_count,
+        source,
+        source_file_key,
+        source_offset
+    from candidates
+    where is_alone
 )
 
 select
-    i.project_id,
-    i.request_key,
-    i.timestamp,
-    i.is_known,
+    w.project_id,
+    w.request_key,
+    w.timestamp,
+    w.is_known,
     w.kind,
     w.message_id,
-    i.request_id,
-    i.session_id,
-    i.execution_id,
-    i.is_owner_inferred,
-    i.prompt_id,
-    i.agent_id,
+    w.request_id,
+    w.session_id,
+    w.execution_id,
+    w.is_owner_inferred,
+    w.prompt_id,
+    w.agent_id,
     w.model,
     w.service_tier,
     w.speed,
@@ -147,15 +217,15 @@ select
     case when c.is_priced then c.tool_cost_usd end as tool_cost_usd,
     case
         when w.kind = 'synthetic' then 0
-        when i.reported_cost_usd is not null then i.reported_cost_usd
+        when w.reported_cost_usd is not null then w.reported_cost_usd
         when c.is_priced
             then c.input_cost_usd + c.cache_write_cost_usd + c.cache_read_cost_usd + c.output_cost_usd + c.tool_cost_usd
     end as cost_usd,
     case when p.model is not null then c.cache_savings_usd end as cache_savings_usd,
-    i.reported_cost_usd,
+    w.reported_cost_usd,
     case
         when w.kind = 'synthetic' then 'computed'
-        when i.reported_cost_usd is not null then 'reported'
+        when w.reported_cost_usd is not null then 'reported'
         when c.is_priced then 'computed'
         else 'unpriced'
     end as cost_status,
@@ -165,8 +235,7 @@ select
     w.source,
     w.source_file_key,
     w.source_offset
-from identities as i
-inner join winners as w on i.project_id = w.project_id and i.request_key = w.request_key
+from settled as w
 left join lateral (
     select p.*
     from app.model_prices as p
@@ -175,8 +244,8 @@ left join lateral (
         p.model = w.model || case when coalesce(w.speed, '') in ('', 'standard') then '' else '#' || w.speed end
         and coalesce(w.service_tier, 'standard') in ('standard', 'default', 'auto', '')
         and w.kind = 'response'
-        and i.timestamp >= p.valid_from
-        and (p.valid_to is null or i.timestamp < p.valid_to)
+        and w.timestamp >= p.valid_from
+        and (p.valid_to is null or w.timestamp < p.valid_to)
         and (
             p.min_prompt_tokens = 0
             or w.input_tokens + w.cache_creation_5m_tokens + w.cache_creation_1h_tokens + w.cache_read_tokens
@@ -187,7 +256,7 @@ left join lateral (
 ) as p on true
 cross join lateral (
     select
-        p.model is not null and i.reported_cost_usd is null as is_priced,
+        p.model is not null and w.reported_cost_usd is null as is_priced,
         w.input_tokens * p.input_usd_per_mtok * 0.000001 as input_cost_usd,
         (
             w.cache_creation_5m_tokens * p.cache_write_5m_usd_per_mtok
@@ -212,8 +281,12 @@ select
     r.execution_id as old_execution_id,
     r.ingested_at
 from merged_requests as m
-inner join raw.model_requests as r
-    on m.project_id = r.project_id and m.request_key = r.request_key and m.timestamp = r.timestamp
+inner join (
+    select distinct on (project_id, request_key) (stored).*
+    from matched_requests
+    where stored_timestamp is not null
+    order by project_id, request_key
+) as r on m.project_id = r.project_id and m.request_key = r.request_key
 where
     m.is_known
     and (

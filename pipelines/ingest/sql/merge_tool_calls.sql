@@ -8,6 +8,7 @@ candidates as (
         m.tool_use_id,
         m.stored_timestamp,
         false as is_stored,
+        m.is_alone,
         m.source_rank,
         m.timestamp,
         m.session_id,
@@ -31,12 +32,19 @@ candidates as (
             t.id is null
             and m.project_id = o.project_id
             and concat_ws('|', m.session_id, coalesce(m.agent_id, m.timestamp::text), m.prompt_id) = o.worker_key
+),
+
+contested as (
+    select *
+    from candidates
+    where not is_alone
     union all
     select
         r.project_id,
         r.tool_use_id,
         r.timestamp as stored_timestamp,
         true as is_stored,
+        false as is_alone,
         case r.source when 'stream_json' then 1 else 2 end as source_rank,
         r.timestamp,
         r.session_id,
@@ -54,20 +62,16 @@ candidates as (
         r.source_file_key,
         r.source_offset
     from (
-        select distinct
-            project_id,
-            tool_use_id,
-            stored_timestamp
+        select distinct on (project_id, tool_use_id) (stored).*
         from matched_tool_calls
         where stored_timestamp is not null
-    ) as m
-    inner join raw.tool_calls as r
-        on m.project_id = r.project_id and m.tool_use_id = r.tool_use_id and m.stored_timestamp = r.timestamp
+        order by project_id, tool_use_id
+    ) as r
 ),
 
 winners as (
     select distinct on (project_id, tool_use_id) *
-    from candidates
+    from contested
     order by
         project_id asc, tool_use_id asc, status <> 'unanswered' desc, source_rank desc, duration_ms asc nulls last,
         is_stored desc, source_file_key asc, source_offset asc
@@ -91,7 +95,7 @@ identities as (
                 not is_stored, execution_id
         ))[1] as execution_id,
         bool_and(is_owner_inferred) as is_owner_inferred
-    from candidates
+    from contested
     group by project_id, tool_use_id
 )
 
@@ -115,7 +119,29 @@ select
     w.source_file_key,
     w.source_offset
 from identities as i
-inner join winners as w on i.project_id = w.project_id and i.tool_use_id = w.tool_use_id;
+inner join winners as w on i.project_id = w.project_id and i.tool_use_id = w.tool_use_id
+union all
+select
+    project_id,
+    tool_use_id,
+    timestamp,
+    false as is_known,
+    session_id,
+    execution_id,
+    is_owner_inferred,
+    prompt_id,
+    message_id,
+    agent_id,
+    spawned_agent_id,
+    tool_name,
+    duration_ms,
+    status,
+    error_message,
+    source,
+    source_file_key,
+    source_offset
+from candidates
+where is_alone;
 
 create temporary table changed_tool_calls on commit drop as
 select
@@ -126,8 +152,12 @@ select
     r.execution_id as old_execution_id,
     r.ingested_at
 from merged_tool_calls as m
-inner join raw.tool_calls as r
-    on m.project_id = r.project_id and m.tool_use_id = r.tool_use_id and m.timestamp = r.timestamp
+inner join (
+    select distinct on (project_id, tool_use_id) (stored).*
+    from matched_tool_calls
+    where stored_timestamp is not null
+    order by project_id, tool_use_id
+) as r on m.project_id = r.project_id and m.tool_use_id = r.tool_use_id
 where
     m.is_known
     and (

@@ -96,6 +96,8 @@ declare
 begin
     if tg_op = 'UPDATE' then
         kept.is_deleted := new.is_deleted;
+        kept.config_hash := new.config_hash;  -- generated columns have no value yet, and follow the others
+        kept.model := new.model;
         if kept is not distinct from new then
             return new;
         end if;

@@ -20,7 +20,8 @@ LINES = st.lists(st.sampled_from(["model: a", "temperature: 0", "- tool", "", "p
 TEXTS = st.builds(lambda lines, end: "\n".join(lines) + end, LINES, st.sampled_from(["", "\n"]))
 VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=3), st.lists, max_leaves=4)
 OBJECTS = st.dictionaries(
-    st.text("ab/~", max_size=3), st.recursive(VALUES, lambda inner: st.dictionaries(st.text("ab/~", max_size=3), inner))
+    st.text("ab/~", max_size=3),
+    st.recursive(VALUES, lambda inner: st.dictionaries(st.text("ab/~", max_size=3), inner), max_leaves=6),
 )
 
 
@@ -113,6 +114,7 @@ def at(document: dict, path: str) -> tuple[dict, str]:
     return document, key
 
 
+@settings(max_examples=40, deadline=None)
 @given(before=OBJECTS, after=OBJECTS)
 def test_summary_applied_to_the_earlier_version_gives_the_later_one(before, after):
     assert applied(before, change_summary(before, after)) == after

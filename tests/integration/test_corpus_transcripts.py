@@ -231,6 +231,8 @@ def test_transcripts_are_recognised_and_other_logs_are_not():
             assert found == "claude_code", path
         elif path.suffix == ".jsonl" and "claude_stream_json" in path.parts:
             assert found == "stream_json", path
+        elif path.suffix == ".jsonl" and "codex" in path.parts:
+            assert found == "codex", path
         else:
             assert found is None, path
 

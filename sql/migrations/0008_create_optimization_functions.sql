@@ -16,6 +16,17 @@ end
 $$;
 comment on function ops.set_updated_at is 'Trigger: a changed row says when it changed.';
 
+create or replace function ops.unflag_moved_iteration() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.is_best := false;
+    return new;
+end
+$$;
+comment on function ops.unflag_moved_iteration is 'Trigger: the best of one run is not yet the best of another.';
+
 create or replace function ops.lock_optimization_runs(project_ids text[], run_ids uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -277,6 +288,10 @@ comment on function ops.recount_truncated_iterations is 'Trigger: no run has ite
 
 create or replace trigger optimization_runs_updated_at
 before update on raw.optimization_runs for each row execute function ops.set_updated_at();
+create or replace trigger optimization_iterations_moved
+before update of project_id, run_id on raw.optimization_iterations for each row
+when (old.is_best and (old.project_id, old.run_id) is distinct from (new.project_id, new.run_id))
+execute function ops.unflag_moved_iteration();
 create or replace trigger optimization_iterations_inserted
 after insert on raw.optimization_iterations referencing new table as new_rows
 for each statement execute function ops.add_inserted_iterations();

@@ -157,6 +157,8 @@ left join by_prompt on w.project_id = by_prompt.project_id and w.worker_key = by
 left join by_start on w.project_id = by_start.project_id and w.worker_key = by_start.worker_key
 left join by_time on w.project_id = by_time.project_id and w.worker_key = by_time.worker_key;
 
+analyze owners (project_id, worker_key);
+
 create temporary table touched_executions (
     project_id text not null,
     execution_id uuid not null

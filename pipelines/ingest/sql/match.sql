@@ -155,6 +155,9 @@ left join lateral (
 ) as twin on true
 left join unanswered on c.project_id = unanswered.project_id and c.id = unanswered.id;
 
+-- Joins of tables without statistics may be planned as a loop over all pairs.
+analyze execution_targets (project_id, id), matched_requests (project_id), matched_tool_calls (project_id);
+
 insert into ops.execution_aliases (project_id, alias_id, execution_id)
 select
     project_id,

@@ -126,7 +126,8 @@ select
     s.error_message,
     s.execution_time_ms,
     s.reported_usage,
-    s.output_characteristics
+    s.output_characteristics,
+    null::raw.command_executions as stored
 from staged_executions as s
 inner join execution_targets as x on s.project_id = x.project_id and s.id = x.id
 union all
@@ -156,9 +157,16 @@ select
     e.error_message,
     e.execution_time_ms,
     e.reported_usage,
-    e.output_characteristics
+    e.output_characteristics,
+    known.stored
 from execution_totals as t
-inner join raw.command_executions as e on t.project_id = e.project_id and t.execution_id = e.id;
+cross join lateral (
+    select e as stored
+    from raw.command_executions as e
+    where e.project_id = t.project_id and e.id = t.execution_id
+    limit 1
+) as known
+cross join lateral (select (known.stored).*) as e;
 
 -- Work whose command is in no log gets an execution of its own, one per session.
 insert into execution_candidates
@@ -188,7 +196,8 @@ select
     null,
     0,
     null,
-    '{}'
+    '{}',
+    null
 from (
     select
         project_id,
@@ -215,6 +224,11 @@ where
         where c.project_id = w.project_id and c.id = w.execution_id
     )
 group by w.project_id, w.execution_id;
+
+analyze execution_totals (project_id, execution_id), execution_candidates (project_id, id);
+
+-- A few rows or many, the joins below are between whole sets.
+set local enable_nestloop = off;
 
 create temporary table merged_executions on commit drop as
 with
@@ -324,7 +338,11 @@ select
     m.id,
     m.timestamp
 from merged_executions as m
-inner join raw.command_executions as e on m.project_id = e.project_id and m.id = e.id and m.timestamp = e.timestamp
+inner join (
+    select (stored).*
+    from execution_candidates
+    where is_stored
+) as e on m.project_id = e.project_id and m.id = e.id
 where
     m.is_known
     and (
@@ -342,6 +360,17 @@ where
         e.cost_usd, e.fresh_cost_usd, e.cache_savings_usd, e.cost_status, e.reported_usage, e.is_output_reliable,
         e.output_characteristics, e.model_version
     );
+
+create temporary table spent_orphans on commit drop as
+select
+    m.project_id,
+    m.id,
+    m.timestamp
+from merged_executions as m
+inner join execution_totals as t on m.project_id = t.project_id and m.id = t.execution_id
+where m.is_known and m.kind = 'orphan' and t.priceable_count = 0 and t.tool_calls = 0;
+
+set local enable_nestloop = on;
 
 update raw.command_executions as e
 set
@@ -446,15 +475,6 @@ from merged_executions as m
 where not m.is_known and (m.kind <> 'orphan' or m.request_count + m.tool_calls > 0);
 
 -- An orphan whose work has found its command is no execution any more.
-create temporary table spent_orphans on commit drop as
-select
-    m.project_id,
-    m.id,
-    m.timestamp
-from merged_executions as m
-inner join execution_totals as t on m.project_id = t.project_id and m.id = t.execution_id
-where m.is_known and m.kind = 'orphan' and t.priceable_count = 0 and t.tool_calls = 0;
-
 delete from raw.command_executions as e
 using spent_orphans as s
 where e.project_id = s.project_id and e.id = s.id and e.timestamp = s.timestamp;

@@ -4,8 +4,8 @@
 
 create temporary table reported_usages on commit drop as
 select
-    t.project_id,
-    t.execution_id,
+    e.project_id,
+    e.execution_id,
     e.timestamp,
     e.session_id,
     e.source_file_key,
@@ -17,28 +17,36 @@ select
     coalesce(u.web_search_requests, 0) as web_search_requests,
     round(u.cost_usd, 12) as cost_usd
 from (
-    select distinct
-        project_id,
-        execution_id
-    from touched_executions
-) as t
-inner join lateral (
-    select
-        known.timestamp,
-        known.session_id,
-        known.source_file_key,
-        known.reported_usage
+    select distinct on (known.project_id, known.execution_id) known.*
     from (
         select
+            t.project_id,
+            t.execution_id,
             e.timestamp,
             e.session_id,
             e.source_file_key,
             e.reported_usage,
             1 as preference
-        from raw.command_executions as e
-        where e.project_id = t.project_id and e.id = t.execution_id
+        from (
+            select distinct
+                project_id,
+                execution_id
+            from touched_executions
+        ) as t
+        cross join lateral (
+            select
+                r.timestamp,
+                r.session_id,
+                r.source_file_key,
+                r.reported_usage
+            from raw.command_executions as r
+            where r.project_id = t.project_id and r.id = t.execution_id
+            limit 1
+        ) as e
         union all
         select
+            x.project_id,
+            x.target_id as execution_id,
             s.timestamp,
             s.session_id,
             s.source_file_key,
@@ -46,12 +54,10 @@ inner join lateral (
             2 as preference
         from staged_executions as s
         inner join execution_targets as x on s.project_id = x.project_id and s.id = x.id
-        where x.project_id = t.project_id and x.target_id = t.execution_id
     ) as known
     where known.reported_usage is not null
-    order by known.preference
-    limit 1
-) as e on true
+    order by known.project_id, known.execution_id, known.preference
+) as e
 cross join lateral jsonb_to_recordset(e.reported_usage) as u (
     model text,
     input_tokens bigint,

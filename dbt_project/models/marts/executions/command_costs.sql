@@ -1,7 +1,13 @@
 {{ config(indexes=[{'columns': ['activity_date']}]) }}
 
-{#- What the requests of one execution cost, by model. A night looks them up through the index: their own times may
-    lie far from the execution's, so no range of days finds them all. A full build joins everything once. -#}
+{#- What the requests of one execution cost, by model. Their own times may lie far from the execution's, so no range
+    of days finds them all. A night looks up those made while it ran, which need the index of one month or two; only
+    where these do not add up to what the execution used are all months searched. A full build joins everything
+    once. -#}
+{%- set keys_match -%}
+    requests.project_id = executions.project_id
+    and requests.execution_id = executions.execution_id
+{%- endset -%}
 with
 
 executions as (
@@ -12,15 +18,14 @@ executions as (
         activity_date,
         command_base,
         pattern_id,
-        pattern_signature
+        pattern_signature,
+        total_tokens,
+        request_count,
+        cost_usd,
+        started_at,
+        ended_at
     from {{ ref('stg_tracemill__command_executions') }}
     where {{ in_scope('started_at') }}
-
-),
-
-requests as (
-
-    select * from {{ ref('stg_tracemill__model_requests') }}
 
 ),
 
@@ -37,11 +42,32 @@ spent as (
     {% if is_incremental() %}
         cross join lateral (
             -- Materialised, or the planner may turn the lookups into a join with all of history.
-            with found as materialized (
-                select * from requests
+            with nearby as materialized (
+                select * from {{ ref('stg_tracemill__model_requests') }} as requests
                 where
-                    requests.project_id = executions.project_id
-                    and requests.execution_id = executions.execution_id
+                    {{ keys_match }}
+                    and requests.requested_at >= executions.started_at - interval '1 day'
+                    and requests.requested_at <= executions.ended_at + interval '1 day'
+            ),
+
+            completeness as materialized (
+                select
+                    count(*) filter (where kind = 'response') = executions.request_count
+                    and coalesce(sum(total_tokens), 0) = executions.total_tokens
+                    and coalesce(sum(cost_usd), 0) = coalesce(executions.cost_usd, 0) as is_complete
+                from nearby
+            ),
+
+            found as (
+                select * from nearby
+                where (select completeness.is_complete from completeness)
+
+                union all
+
+                select * from {{ ref('stg_tracemill__model_requests') }} as requests
+                where
+                    {{ keys_match }}
+                    and not (select completeness.is_complete from completeness)
             )
 
             select
@@ -67,7 +93,7 @@ spent as (
                 {% for measure in request_token_measures() + request_cost_measures() -%}
                     {{ measure }}{{ ',' if not loop.last }}
                 {% endfor %}
-            from requests
+            from {{ ref('stg_tracemill__model_requests') }}
         ) as owned
             on executions.project_id = owned.owner_project_id
             and executions.execution_id = owned.execution_id

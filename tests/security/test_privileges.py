@@ -14,13 +14,93 @@ def test_every_tenant_table_has_row_level_security_that_holds_for_its_owner_too(
         from pg_class as c
         join pg_namespace as n on n.oid = c.relnamespace
         join pg_attribute as a on a.attrelid = c.oid and a.attname = 'project_id' and not a.attisdropped
-        where n.nspname in ('raw', 'partitions', 'app') and c.relkind in ('r', 'p')
-            and c.relname <> 'model_prices'
+        where n.nspname in ('raw', 'partitions', 'app', 'audit') and c.relkind in ('r', 'p')
         """
     ).fetchall()
-    assert {schema for schema, *_ in rows} == {"raw", "partitions", "app"}
+    assert {schema for schema, *_ in rows} == {"raw", "partitions", "app", "audit"}
     assert [(schema, table) for schema, table, enabled, _ in rows if not enabled] == []
     assert [(schema, table) for schema, table, _, forced in rows if not forced and schema != "partitions"] == []
+
+
+def test_every_table_that_tenants_may_enter_belongs_to_projects(connection):
+    """A table without project_id would be open to all of them; list prices are."""
+    rows = connection.execute(
+        """
+        select c.oid::regclass::text
+        from pg_class as c
+        where c.relnamespace::regnamespace::text in ('raw', 'app', 'audit') and c.relkind in ('r', 'p', 'v', 'm', 'f')
+            and not exists (
+                select from pg_attribute as a
+                where a.attrelid = c.oid and a.attname = 'project_id' and not a.attisdropped
+            )
+        """
+    ).fetchall()
+    assert rows == [("model_prices",)]
+
+
+def test_every_tenant_table_has_the_two_policies_and_no_other(connection):
+    rows = connection.execute(
+        """
+        select t.oid::regclass::text, array_agg(p.polname::text order by p.polname),
+            bool_and(p.polname = 'platform_all' or p.polcmd = 'r'),
+            bool_and(p.polname = 'platform_all' or pg_get_expr(p.polqual, p.polrelid) ~ 'current_projects')
+        from pg_class as t
+        left join pg_policy as p on p.polrelid = t.oid
+        where t.relnamespace::regnamespace::text in ('raw', 'app', 'audit') and t.relkind in ('r', 'p')
+            and t.oid <> 'app.model_prices'::regclass
+        group by t.oid
+        """
+    ).fetchall()
+    assert len(rows) > 20
+    assert [row for row in rows if row[1:] != (["own_projects", "platform_all"], True, True)] == []
+
+
+def test_every_view_shows_what_its_reader_may_see_and_nothing_is_materialized(connection):
+    rows = connection.execute(
+        """
+        select oid::regclass::text, relkind, coalesce(reloptions, '{}')
+        from pg_class
+        where relnamespace::regnamespace::text in ('raw', 'app', 'audit') and relkind in ('v', 'm', 'f')
+        """
+    ).fetchall()
+    assert rows, "there are views"
+    assert [name for name, kind, options in rows if kind != b"v" and kind != "v"] == []
+    assert [name for name, _, options in rows if "security_invoker=true" not in options] == []
+
+
+def test_every_primary_unique_and_foreign_key_begins_with_the_project(connection):
+    """So one project's keys neither meet another's nor tell of them. Foreign keys name it on both sides."""
+    rows = connection.execute(
+        """
+        select c.conrelid::regclass::text, c.conname, a.attname, f.attname
+        from pg_constraint as c
+        join pg_attribute as a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+        left join pg_attribute as f on f.attrelid = c.confrelid and f.attnum = c.confkey[1]
+        where c.connamespace::regnamespace::text in ('raw', 'app', 'audit') and c.contype in ('p', 'u', 'f', 'x')
+            and c.conrelid <> 'app.model_prices'::regclass
+        """
+    ).fetchall()
+    assert len(rows) > 40
+    assert [row for row in rows if row[2] != "project_id" or row[3] not in (None, "project_id")] == []
+    unique_indexes = connection.execute(
+        """
+        select i.indexrelid::regclass::text
+        from pg_index as i
+        join pg_class as t on t.oid = i.indrelid
+        left join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        where i.indisunique and t.relnamespace::regnamespace::text in ('raw', 'app', 'audit')
+            and t.oid <> 'app.model_prices'::regclass and a.attname is distinct from 'project_id'
+        """
+    ).fetchall()
+    assert unique_indexes == []
+
+
+def test_no_sequence_counts_rows_of_all_projects(connection):
+    rows = connection.execute(
+        "select oid::regclass::text from pg_class where relkind = 'S' "
+        "and relnamespace::regnamespace::text in ('raw', 'app', 'audit', 'marts', 'monitoring')"
+    ).fetchall()
+    assert rows == []
 
 
 def test_every_partition_lies_where_tenants_have_no_rights(connection):

@@ -50,13 +50,15 @@
     and their total too. Expects a CTE `fresh` (keys, activity_date, bucket, observations) with the days in scope.
     A night adds the days that were rebuilt and takes out what these days held before and the days that have left,
     so it never reads the days that stay. Days and window live in one table so that they change in one transaction.
+    The keys alone tell sketches apart: the attributes follow from them, and stay out of what is sorted and grouped.
     To be used with the strategy `roll`.
 -#}
-{% macro rolled_sketches(keys) %}
+{% macro rolled_sketches(keys, attributes) %}
     {%- set key_list = keys | join(', ') %}
+    {%- set attribute_list = attributes | join(', ') %}
 
     entering as (
-        select {{ key_list }}, activity_date, bucket, observations
+        select {{ key_list }}, {{ attribute_list }}, activity_date, bucket, observations
         from fresh
         where
             activity_date >= (select bounds.window_start from {{ ref('int_aggregation_window') }} as bounds)
@@ -64,7 +66,7 @@
     ),
 
     movements as (
-        select {{ key_list }}, bucket, observations
+        select {{ key_list }}, {{ attribute_list }}, bucket, observations
         from entering
 
         {% if is_incremental() %}
@@ -72,6 +74,7 @@
 
             select
                 {{ key_list }},
+                {{ attribute_list }},
                 part.bucket,
                 case when activity_date is null then part.observations else -part.observations end as observations
             from {{ this }} as standing
@@ -81,7 +84,11 @@
     ),
 
     window_buckets as (
-        select {{ key_list }}, bucket, sum(observations)::integer as observations
+        select
+            {{ key_list }},
+            {{ any_values(attributes) }},
+            bucket,
+            sum(observations)::integer as observations
         from movements
         group by {{ key_list }}, bucket
         having sum(observations) <> 0
@@ -90,6 +97,7 @@
     window_ranks as (
         select
             {{ key_list }},
+            {{ attribute_list }},
             bucket,
             observations,
             sum(observations) over (partition by {{ key_list }} order by bucket) as running_count
@@ -98,6 +106,7 @@
 
     select
         {{ key_list }},
+        {{ any_values(attributes) }},
         activity_date,
         array_agg(bucket order by bucket) as buckets,
         array_agg(observations order by bucket) as observations,
@@ -108,6 +117,7 @@
     union all
     select
         {{ key_list }},
+        {{ any_values(attributes) }},
         null as activity_date,
         array_agg(bucket order by bucket) as buckets,
         array_agg(observations order by bucket) as observations,
@@ -116,6 +126,13 @@
     from window_ranks
     group by {{ key_list }}
 {% endmacro %}
+
+{#- Columns that are the same in all rows of a group. -#}
+{% macro any_values(columns) -%}
+    {% for column in columns -%}
+        any_value({{ column }}) as {{ column }}{{ ', ' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
 
 {#- Rows of such a table that a build replaces: the window, the rebuilt days and the days that have left. -#}
 {% macro moving_rows() -%}

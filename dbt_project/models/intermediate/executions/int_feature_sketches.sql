@@ -64,5 +64,4 @@ fresh as (
 
 ),
 
-{#- The id first: rows are sorted by the keys, and it tells them apart. -#}
-{{ rolled_sketches(['level_id', 'project_id', 'command_base', 'feature', 'level']) }}
+{{ rolled_sketches(keys=['level_id'], attributes=['project_id', 'command_base', 'feature', 'level']) }}

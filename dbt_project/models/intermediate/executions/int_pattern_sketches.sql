@@ -46,5 +46,4 @@ fresh as (
 
 ),
 
-{#- The id first: rows are sorted by the keys, and it tells most of them apart. -#}
-{{ rolled_sketches(['pattern_id', 'metric', 'project_id']) }}
+{{ rolled_sketches(keys=['pattern_id', 'metric'], attributes=['project_id']) }}

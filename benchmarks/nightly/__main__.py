@@ -1,4 +1,4 @@
-"""``python -m benchmarks.nightly [--rows 1M 5M] [--json FILE]``: see benchmarks/README.md."""
+"""``python -m benchmarks.nightly [--rows 1M 5M] [--grow days|density] [--json FILE]``: see benchmarks/README.md."""
 
 import argparse
 import dataclasses
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.measure import Peer, Verdict, interleave, private_server, say, table
 from benchmarks.nightly.warehouses import (
+    DAYS,
     NEW_DAY,
     Night,
     Warehouse,
@@ -33,12 +34,20 @@ def parse_count(text: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nightly", description=__doc__)
     parser.add_argument("--rows", type=parse_count, nargs="+", default=[1_000_000, 5_000_000], help="history sizes")
+    parser.add_argument(
+        "--grow",
+        choices=("days", "density"),
+        default="days",
+        help="whether larger histories have more days like the smallest one's, or more executions on as many days",
+    )
     parser.add_argument("--new", type=parse_count, default=20_000, help="executions of the new day")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tracemill-bench-") as folder, private_server() as home:
-        warehouses = [make(home, rows, options.new) for rows in sorted(options.rows)]
+        sizes = sorted(options.rows)
+        days = [DAYS * rows // sizes[0] if options.grow == "days" else DAYS for rows in sizes]
+        warehouses = [make(home, rows, options.new, length) for rows, length in zip(sizes, days, strict=True)]
         nights = {warehouse.name: [] for warehouse in warehouses}
         measured = _peers(warehouses, nights, Path(folder))
         through_dagster = Peer("nightly_aggregation through Dagster", lambda: _through_dagster(warehouses[0]))
@@ -47,7 +56,8 @@ def main() -> None:
     say("\n" + table(measured, measured[0]))
     say("\n" + table([bare, through_dagster], bare))
     for name, found in nights.items():
-        say(f"{name}: tests of a night {statistics.median(night.tests for night in found):.2f} s")
+        blocks = statistics.median(night.blocks for night in found)
+        say(f"{name}: tests of a night {statistics.median(night.tests for night in found):.2f} s, {blocks:,.0f} blocks")
     largest, smallest = measured[len(warehouses) - 1], measured[0]
     verdicts = [
         Verdict(f"night with {warehouses[-1].name} over {warehouses[0].name}", largest.median / smallest.median, 1.3),

@@ -29,25 +29,30 @@ class Night:
     """Sum over the models: what the database does for the marts."""
     tests: float
     wall: float
+    blocks: int
+    """Blocks of 8 KiB that all statements touched, in memory or on disk: work that no load on the machine changes."""
 
 
 @dataclass(frozen=True)
 class Warehouse:
-    """Sixty days of history and the new day after them."""
+    """A history and the new day after it."""
 
     executions: int
+    """Of the history."""
+    days: int
     """Of the history."""
     dsn: str
     settings: Settings
 
     @property
     def name(self) -> str:
-        return f"{self.executions / 1e6:g} M executions"
+        return f"{self.executions / 1e6:g} M executions of {self.days} days"
 
     def night(self, days: tuple[date, ...] = (NEW_DAY,)) -> Night:
         """One build with its tests, in this process, as it does every night."""
         with connect(self.dsn) as connection:
             plan(connection, list(days))
+            connection.execute("select pg_stat_statements_reset()")
             connection.commit()
         with dbt.exported(dbt.environment(self.settings, self.dsn)):
             started = time.perf_counter()
@@ -57,7 +62,18 @@ class Warehouse:
             raise RuntimeError(dbt.describe_failure(dbt.target(self.settings)))
         results = json.loads((dbt.target(self.settings) / "run_results.json").read_bytes())["results"]
         models = sum(r["execution_time"] for r in results if r["unique_id"].startswith("model."))
-        return Night(models, sum(r["execution_time"] for r in results) - models, wall)
+        return Night(models, sum(r["execution_time"] for r in results) - models, wall, self._touched_blocks())
+
+    def _touched_blocks(self) -> int:
+        """Since the statistics were reset."""
+        with connect(self.dsn) as connection:
+            row = connection.execute(
+                "select sum(shared_blks_hit + shared_blks_read + local_blks_hit + local_blks_read + temp_blks_read "
+                "+ temp_blks_written)::bigint from pg_stat_statements "
+                "where dbid = (select oid from pg_database where datname = current_database())"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def timed(self, statement: str) -> float:
         with connect(self.dsn, autocommit=True) as connection:
@@ -66,25 +82,26 @@ class Warehouse:
             return time.perf_counter() - started
 
 
-def make(home: Path, executions: int, new_executions: int) -> Warehouse:
+def make(home: Path, executions: int, new_executions: int, days: int = DAYS) -> Warehouse:
     """History without the new day, aggregated; then the raw rows of the new day."""
     dsn = fresh_database(home, f"history_{executions}")
     warehouse = Warehouse(
         executions,
+        days,
         dsn,
         # dbt keeps what it parsed by home, so each warehouse has its own.
         Settings(home / f"of_{executions}", dsn, None, (), device_id="benchmark"),
     )
-    first = NEW_DAY - timedelta(days=DAYS)
-    per_day = executions // DAYS
+    first = NEW_DAY - timedelta(days=days)
+    per_day = executions // days
     started = time.perf_counter()
     with connect(dsn, autocommit=True) as connection:
-        for number in range(DAYS):
+        for number in range(days):
             insert(connection, Volume(first + timedelta(days=number), 1, per_day, patterns=PATTERNS))
         insert(connection, Volume(NEW_DAY, 1, new_executions, patterns=PATTERNS), seed="new")
         connection.execute("vacuum analyze")
     say(f"{warehouse.name}: rows made in {time.perf_counter() - started:.0f} s")
-    history = warehouse.night(tuple(first + timedelta(days=number) for number in range(DAYS)))
+    history = warehouse.night(tuple(first + timedelta(days=number) for number in range(days)))
     say(f"{warehouse.name}: history aggregated in {history.wall:.0f} s")
     return warehouse
 

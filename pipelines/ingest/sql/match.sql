@@ -4,6 +4,7 @@
 create temporary table matched_requests on commit drop as
 select
     s.*,
+    s.ctid as place,
     case s.source when 'stream_json' then 1 else 2 end as source_rank,
     k.request_key,
     (known.stored).timestamp as stored_timestamp,
@@ -31,6 +32,7 @@ cross join lateral (
 create temporary table matched_tool_calls on commit drop as
 select
     s.*,
+    s.ctid as place,
     case s.source when 'stream_json' then 1 else 2 end as source_rank,
     (known.stored).timestamp as stored_timestamp,
     (known.stored).execution_id as stored_execution_id,

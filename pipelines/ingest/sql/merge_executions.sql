@@ -127,7 +127,8 @@ select
     s.execution_time_ms,
     s.reported_usage,
     s.output_characteristics,
-    null::raw.command_executions as stored
+    null::raw.command_executions as stored,
+    s.ctid as place
 from staged_executions as s
 inner join execution_targets as x on s.project_id = x.project_id and s.id = x.id
 union all
@@ -158,7 +159,8 @@ select
     e.execution_time_ms,
     e.reported_usage,
     e.output_characteristics,
-    known.stored
+    known.stored,
+    null::tid as place
 from execution_totals as t
 cross join lateral (
     select e as stored
@@ -197,6 +199,7 @@ select
     0,
     null,
     '{}',
+    null,
     null
 from (
     select
@@ -236,7 +239,7 @@ conversations as (
     select distinct on (project_id, id) *
     from execution_candidates
     order by
-        project_id asc, id asc, kind <> 'run' desc, ended_at desc, is_stored desc, source_file_key asc, source_line asc
+        project_id asc, id asc, kind <> 'run' desc, ended_at desc, is_stored desc, place asc
 ),
 
 -- A run's own verdict beats what is read from the transcript.
@@ -245,7 +248,7 @@ outcomes as (
     from execution_candidates
     order by
         project_id asc, id asc, reported_usage is not null desc, kind <> 'run' desc, ended_at desc,
-        status <> 'pending' desc, is_stored desc, source_file_key asc
+        status <> 'pending' desc, is_stored desc, place asc
 ),
 
 identities as (

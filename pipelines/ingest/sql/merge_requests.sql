@@ -9,6 +9,7 @@ candidates as (
         m.stored_timestamp,
         false as is_stored,
         m.is_alone,
+        m.place,
         m.source_rank,
         m.timestamp,
         m.kind,
@@ -55,6 +56,7 @@ contested as (
         r.timestamp as stored_timestamp,
         true as is_stored,
         false as is_alone,
+        null::tid as place,
         case r.source when 'stream_json' then 1 else 2 end as source_rank,
         r.timestamp,
         r.kind,
@@ -94,7 +96,7 @@ winners as (
     from contested
     order by
         project_id asc, request_key asc, output_tokens desc, source_rank desc, line_count desc,
-        is_stored desc, source_file_key asc, source_offset asc
+        is_stored desc, place asc
 ),
 
 identities as (
@@ -113,7 +115,7 @@ identities as (
             execution_id
             order by
                 execution_id < '00000001-0000-0000-0000-000000000000', is_owner_inferred,
-                not is_stored, execution_id
+                not is_stored, place
         ))[1] as execution_id,
         bool_and(is_owner_inferred) as is_owner_inferred
     from contested

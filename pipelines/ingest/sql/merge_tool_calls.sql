@@ -9,6 +9,7 @@ candidates as (
         m.stored_timestamp,
         false as is_stored,
         m.is_alone,
+        m.place,
         m.source_rank,
         m.timestamp,
         m.session_id,
@@ -45,6 +46,7 @@ contested as (
         r.timestamp as stored_timestamp,
         true as is_stored,
         false as is_alone,
+        null::tid as place,
         case r.source when 'stream_json' then 1 else 2 end as source_rank,
         r.timestamp,
         r.session_id,
@@ -74,7 +76,7 @@ winners as (
     from contested
     order by
         project_id asc, tool_use_id asc, status <> 'unanswered' desc, source_rank desc, duration_ms asc nulls last,
-        is_stored desc, source_file_key asc, source_offset asc
+        is_stored desc, place asc
 ),
 
 identities as (
@@ -92,7 +94,7 @@ identities as (
             execution_id
             order by
                 execution_id < '00000001-0000-0000-0000-000000000000', is_owner_inferred,
-                not is_stored, execution_id
+                not is_stored, place
         ))[1] as execution_id,
         bool_and(is_owner_inferred) as is_owner_inferred
     from contested

@@ -27,7 +27,7 @@ TABLES = ("--select", "config.materialized:incremental")
 
 
 def change_old_executions(connection: psycopg.Connection) -> None:
-    """What may still befall an old day: a better status, another pattern, a session with another name, rows less."""
+    """What may still befall an old day: another status, pattern, session or time of its responses, rows less."""
     connection.execute(
         """
         with numbered as (
@@ -44,6 +44,21 @@ def change_old_executions(connection: psycopg.Connection) -> None:
         """,
         [LATE],
     )
+    # The responses of one execution turn out to be from the idle day, far from the command that owns them.
+    moved = connection.execute(
+        """
+        update raw.model_requests set timestamp = timestamp + (%(idle)s::date - %(late)s::date) * interval '1 day'
+        where execution_id = (
+            select id from raw.command_executions
+            where (timestamp at time zone 'UTC')::date = %(late)s and (ended_at at time zone 'UTC')::time < '22:00'
+                and request_count > 0
+            order by id
+            limit 1
+        )
+        """,
+        {"idle": IDLE, "late": LATE},
+    )
+    assert moved.rowcount == 3
     lost = connection.execute(
         "select id from raw.command_executions where (timestamp at time zone 'UTC')::date = %s order by 1 desc limit 3",
         [LATE],

@@ -54,9 +54,6 @@ class StagedRows:
     models: set[str] = field(default_factory=set)
     """Names under which prices are looked up."""
 
-    def __len__(self) -> int:
-        return len(self.executions) + len(self.requests) + len(self.tool_calls) + len(self.bad_lines)
-
 
 class RowBuilder:
     """Makes rows for one batch. ``add`` collects records; ``rows`` redacts all texts in one scan."""
@@ -69,9 +66,6 @@ class RowBuilder:
         self._staged = StagedRows()
         self._executions: list[tuple[Origin, Execution]] = []
         self._tool_calls: list[tuple[Origin, ToolCall, datetime, str | None]] = []
-
-    def __len__(self) -> int:
-        return len(self._staged) + len(self._executions) + len(self._tool_calls)
 
     def add(
         self,

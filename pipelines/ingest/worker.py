@@ -5,6 +5,7 @@ batch, or the other way round. When a batch cannot be stored, its files are trie
 fault is reported; everything else is stored.
 """
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import zstandard
 
 from pipelines.ingest import files, ledger, merge, prices, projects, rows
 from pipelines.ingest.files import LogFile
@@ -52,6 +54,8 @@ class _Reading:
     read_to: int
     is_finished: bool = False
     """The reader has come to the end of the file; a checkpoint before that is not the last."""
+    is_refused: bool = False
+    """A part of the file could not be stored: nothing after it may move the checkpoint past it."""
 
 
 @dataclass
@@ -97,6 +101,8 @@ class Worker:
                     if batch is not None and (batch.is_full or batch.source != reading.origin.source):
                         self._store(batch, report)
                         batch = None
+                    if reading.is_refused:
+                        break
                     batch = batch or _Batch(reading.origin.source)
                     batch.add(reading, chunk)
                     done = min(chunk.offset, file.size)
@@ -187,7 +193,7 @@ class Worker:
                     report.good_lines += chunk.good_lines
                     yield chunk
             reading.is_finished = True
-        except (OSError, EOFError, files.Unreadable) as error:
+        except (OSError, EOFError, zlib.error, zstandard.ZstdError, files.Unreadable) as error:
             report.problems.append(
                 Problem(
                     entry.path, "cut", f"{entry.path} could be read only up to byte {offset}: {error}; is it complete?"
@@ -203,6 +209,7 @@ class Worker:
             readings = {id(reading): reading for reading, _ in batch.chunks}
             if len(readings) == 1:
                 (reading,) = readings.values()
+                reading.is_refused = True
                 report.files_by_state["failed"] += 1
                 report.problems.append(
                     Problem(

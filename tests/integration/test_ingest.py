@@ -18,6 +18,7 @@ import pytest
 import zstandard
 
 from pipelines import ingest, samples
+from pipelines.ingest import worker
 from pipelines.settings import Settings
 from tests import oracle, warehouse
 
@@ -243,6 +244,51 @@ def test_a_cut_gzip_file_is_named_and_what_precedes_the_cut_is_stored(
     packed.write_bytes(whole[: len(whole) // 2])
     report = run(settings, packed)
     assert [problem.path for problem in report.problems] == [str(packed)]
+
+
+@pytest.mark.parametrize(
+    "compress", [gzip.compress, zstandard.ZstdCompressor(write_checksum=True).compress], ids=["gzip", "zstd"]
+)
+def test_a_damaged_compressed_file_is_named_and_the_others_are_stored(
+    compress: Any, settings: Settings, connection: psycopg.Connection, sample: samples.SampleTruth, tmp_path: Path
+) -> None:
+    source = max((sample.folder / "projects").rglob("*.jsonl"), key=lambda path: path.stat().st_size)
+    packed = bytearray(compress(source.read_bytes() + random.Random(5).randbytes(3_000_000).hex().encode()))
+    packed[len(packed) // 2 : len(packed) // 2 + 64] = bytes(64)
+    (tmp_path / "damaged.jsonl").write_bytes(packed)
+    sound = Transcript(tmp_path / "sound.jsonl")
+    sound.prompt("one")
+    report = run(settings, tmp_path)
+    assert str(tmp_path / "damaged.jsonl") in {problem.path for problem in report.problems}
+    assert connection.execute("select count(*) from raw.command_executions where command_raw = 'one'").fetchone() == (
+        1,
+    )
+
+
+def test_what_the_database_refuses_is_not_passed_over(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "BATCH_BYTES", 1)
+    transcript = Transcript(tmp_path / "shop" / "a.jsonl")
+    padding = transcript.line(type="progress", data={"text": "x" * 9_000_000})
+    for number in range(3):
+        transcript.prompt(f"prompt {number}")
+        transcript.answer(f"msg_{number}")
+        transcript.write(padding)
+    connection.execute(
+        "alter table raw.command_executions add constraint refuses check (command_raw <> 'prompt 1') not valid"
+    )
+    connection.commit()
+    refused = run(settings, transcript.path)
+    assert [problem.reason for problem in refused.problems] == ["refused"]
+    connection.execute("alter table raw.command_executions drop constraint refuses")
+    connection.commit()
+    run(settings, transcript.path)
+    assert connection.execute("select command_raw from raw.command_executions order by timestamp").fetchall() == [
+        ("prompt 0",),
+        ("prompt 1",),
+        ("prompt 2",),
+    ]
 
 
 def test_work_of_a_subagent_goes_to_its_command_also_when_its_file_comes_first(

@@ -118,14 +118,6 @@ class Redactor:
             return text[:start] + self._marker("cut", last)
         return text
 
-    def keyed_hash(self, *parts: bytes | str) -> str:
-        """32 hexadecimal digits that are equal for equal parts and tell nothing without the key."""
-        digest = hmac.new(self._key, digestmod="sha256")
-        for part in parts:
-            data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-            digest.update(len(data).to_bytes(8, "big") + data)
-        return digest.hexdigest()[:32]
-
     def _redact(self, text: str) -> str:
         if _HARMLESS.fullmatch(text):
             return text

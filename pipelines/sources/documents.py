@@ -38,13 +38,16 @@ class Format:
     module: str
 
     def matches(self, path: Path, head: bytes) -> bool:
+        """Whether the file belongs to a document of this format."""
         return bool(self._load().matches(path, head))
 
     def root(self, path: Path) -> Path:
+        """File or folder that stands for the whole document."""
         root: Callable[[Path], Path] | None = getattr(self._load(), "root", None)
         return root(path) if root else path
 
     def read(self, document: Document) -> Iterator[Record]:
+        """All records of the document. Raises Unreadable."""
         records: Iterator[Record] = self._load().read(document)
         return records
 

@@ -4,7 +4,7 @@ The SQL lies beside this module, one file a step, run in order. A lock per proje
 identity: whoever merges sees everything that others have committed before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,14 +66,12 @@ def store_prices(connection: psycopg.Connection[Any], price_rows: Sequence[Model
 
 def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict[str, TableCounts], set[str]]:
     """Merges the batch; returns what happened per table and the keys of the lines newly put into quarantine."""
-    for project_id in sorted(
-        {row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}
-    ):
-        connection.execute(_LOCK, [project_id])
+    lock_projects(
+        connection, {row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}
+    )
     _copy(connection, "staged_executions", staged.executions)
     _copy(connection, "staged_requests", staged.requests)
     _copy(connection, "staged_tool_calls", staged.tool_calls)
-    _copy(connection, "staged_bad_lines", staged.bad_lines)
     if staged.executions or staged.requests or staged.tool_calls:
         connection.execute(_ANALYZE)
         for step in (
@@ -85,13 +83,25 @@ def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict
             "merge_executions",
         ):
             connection.execute(_statements(step))
-    quarantined = set()
-    if staged.bad_lines:
-        quarantined = {row[0] for row in connection.execute(_statements("keep_bad_lines"))}
+    quarantined = keep_bad_lines(connection, staged.bad_lines)
     counts: dict[str, TableCounts] = {}
     for table, outcome, rows in connection.execute("select table_name, outcome, row_count from merge_counts"):
         setattr(counts.setdefault(table, TableCounts()), outcome, rows)
     return counts, quarantined
+
+
+def lock_projects(connection: psycopg.Connection[Any], project_ids: Iterable[str]) -> None:
+    """Makes other writers of these projects wait until this transaction ends; in one order for all."""
+    for project_id in sorted(set(project_ids)):
+        connection.execute(_LOCK, [project_id])
+
+
+def keep_bad_lines(connection: psycopg.Connection[Any], bad_lines: Sequence[Row]) -> set[str]:
+    """Puts the lines into quarantine; returns the keys of those that were not there."""
+    if not bad_lines:
+        return set()
+    _copy(connection, "staged_bad_lines", bad_lines)
+    return {row[0] for row in connection.execute(_statements("keep_bad_lines"))}
 
 
 def _copy(connection: psycopg.Connection[Any], table: str, rows: Sequence[Row]) -> None:

@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pipelines.ingest.files import LogFile
+
 MAX_PROBLEMS = 1000
 """Problems told one by one; beyond these the counts and ops.quarantined_records say the rest."""
 
@@ -59,6 +61,8 @@ class IngestReport:
     bytes_read: int = 0
     seconds: float = 0.0
     problems: list[Problem] = field(default_factory=list)
+    documents: list[tuple[LogFile, str]] = field(default_factory=list)
+    """Files that belong to documents, with the name of their format: left to whoever loads those."""
 
     @property
     def files(self) -> int:
@@ -74,11 +78,12 @@ class IngestReport:
         """Adds the totals of ``other``; seconds are the caller's own."""
         self.files_by_state += other.files_by_state
         for table, counts in other.records.items():
-            self.records[table].add(counts)
+            self.records.setdefault(table, TableCounts()).add(counts)
         self.quarantined += other.quarantined
         self.good_lines += other.good_lines
         self.unknown_lines += other.unknown_lines
         self.bytes_read += other.bytes_read
+        self.documents += other.documents
         self.problems += other.problems[: MAX_PROBLEMS - len(self.problems)]
 
     def to_json(self) -> dict[str, Any]:

@@ -85,6 +85,8 @@ def run(
                 report.add(_work(job, connection, pending, known, tracker.advance))
             else:
                 report.add(_share(job, pending, known, keys, jobs, tracker))
+            if report.documents:
+                report.add(_load_documents(job, connection, report.documents, tracker.advance))
     if (
         found
         and not report.problems
@@ -137,6 +139,23 @@ def _work(
     from pipelines.ingest.worker import Worker
 
     return Worker(job, connection).ingest(pending, known, advance)
+
+
+def _load_documents(job: Any, connection: psycopg.Connection[Any], found: Any, advance: Any) -> IngestReport:
+    from pipelines.ingest import merge
+    from pipelines.ingest.outputs import Loader
+    from pipelines.ingest.redaction import Redactor
+
+    merge.prepare(connection, job.device_id)
+    loader = Loader(
+        connection,
+        Redactor(job.key),
+        job.key,
+        device_id=job.device_id,
+        project=job.project,
+        project_prefixes=job.project_prefixes,
+    )
+    return loader.load(found, advance)
 
 
 def _groups(pending: Sequence[LogFile], jobs: int) -> Iterator[list[LogFile]]:

@@ -21,7 +21,7 @@ from pipelines.ingest.files import LogFile
 from pipelines.ingest.ledger import LedgerEntry
 from pipelines.ingest.redaction import Redactor
 from pipelines.ingest.report import MAX_PROBLEMS, IngestReport, Problem, TableCounts
-from pipelines.sources import READERS, detect
+from pipelines.sources import READERS, detect, documents
 from pipelines.sources.records import Chunk
 
 BATCH_ROWS = 20_000
@@ -122,7 +122,11 @@ class Worker:
             report.problems.append(Problem(path, "unreadable", f"{path} was not read: {error}"))
             return None
         source = self._job.source if self._job.source != "auto" else detect(head)
-        if source is None:
+        if source is None or source in documents.FORMATS:
+            source = source or documents.identify(file.path, head)
+            if source is not None:
+                report.documents.append((file, source))
+                return None
             empty = not head.strip()
             report.files_by_state["empty" if empty else "unrecognised"] += 1
             if file.named:
@@ -131,7 +135,7 @@ class Worker:
                     Problem(
                         path,
                         "not_a_log",
-                        f"{path} {what}; it reads {', '.join(sorted(READERS))}, plain, gzip or zstd.",
+                        f"{path} {what}; it reads {', '.join(sorted([*READERS, *documents.FORMATS]))}.",
                     )
                 )
             return None

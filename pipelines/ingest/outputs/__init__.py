@@ -1,0 +1,148 @@
+"""Outputs of optimizers and evaluations into the raw tables: whole documents, one transaction each.
+
+A document and its entry in the ledger commit together; a document that has not changed is not read again, one that
+has changed is merged anew. What is wrong with a record puts it into quarantine, what is wrong with the whole document
+is reported and tried again at the next run.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from pipelines.ingest import files, ledger, projects
+from pipelines.ingest.files import LogFile
+from pipelines.ingest.ledger import LedgerEntry
+from pipelines.ingest.merge import keep_bad_lines
+from pipelines.ingest.outputs import merge
+from pipelines.ingest.outputs.staging import Staging, bad_line_row
+from pipelines.ingest.redaction import Redactor
+from pipelines.ingest.report import MAX_PROBLEMS, IngestReport, Problem, TableCounts
+from pipelines.sources.documents import FORMATS, Document
+from pipelines.sources.outputs import Unreadable
+from pipelines.sources.records import BadLine
+
+_PARTITIONED = ["outcomes", "tool_usage", "failure_patterns"]
+
+Advance = Callable[[int, int], None]
+"""Called with files and bytes done since the last call."""
+
+
+class Loader:
+    """Loads documents over one connection."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        redactor: Redactor,
+        key: bytes,
+        *,
+        device_id: str,
+        project: str | None,
+        project_prefixes: dict[str, str],
+    ) -> None:
+        self._connection = connection
+        self._redactor = redactor
+        self._key = key
+        self._device_id = device_id
+        self._project = project
+        self._project_prefixes = project_prefixes
+        self._now = datetime.now(UTC)
+
+    def load(self, found: Sequence[tuple[LogFile, str]], advance: Advance) -> IngestReport:
+        """Loads the documents that the files, each with the name of its format, belong to."""
+        report = IngestReport()
+        for (source, root), members in _documents(found).items():
+            document = _whole(root, members)
+            self._load(source, document, report)
+            advance(len(members), sum(member.size for member in members))
+        return report
+
+    def _load(self, source: str, file: LogFile, report: IngestReport) -> None:
+        shown = self._redactor.path(str(file.path))
+        file_key = files.keyed_hash(self._key, self._device_id, str(file.path), self._project or "")
+        old = ledger.load(self._connection, [file_key]).get(file_key)
+        self._connection.commit()
+        if old is not None and old.holds_all_of(file):
+            report.files_by_state["unchanged"] += 1
+            return
+        report.files_by_state["new" if old is None else "replaced"] += 1
+        entry = LedgerEntry(
+            file_key=file_key,
+            path=shown,
+            device_id=self._device_id,
+            source=source,
+            project_id=self._project or projects.project_of(None, file.path, self._project_prefixes, self._redactor),
+            size_bytes=file.size,
+            modified_at=file.modified_at,
+            content_key=files.content_key(self._key, str(file.size).encode()),
+            is_read_to_end=True,
+        )
+        try:
+            self._store(source, file, entry, report)
+            report.bytes_read += file.size
+        except (Unreadable, OSError) as error:
+            self._connection.rollback()
+            self._fail(report, Problem(shown, "unreadable", f"{shown} was not read: {self._redactor.text(str(error))}"))
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            self._connection.rollback()
+            reason = self._redactor.text(str(error).splitlines()[0])
+            self._fail(report, Problem(shown, "refused", f"{shown} could not be stored: {reason}"))
+
+    def _store(self, source: str, file: LogFile, entry: LedgerEntry, report: IngestReport) -> None:
+        assert entry.project_id is not None  # noqa: S101 (a document always has one)
+        staging = Staging(self._redactor, source, entry.project_id, self._now, file.modified_at)
+        records = FORMATS[source].read(Document(file.path, file.modified_at))
+        merge.stage(self._connection, staging.rows(records))
+        self._connection.commit()
+        projects.register(self._connection, staging.projects)
+        if staging.first_at is not None and staging.last_at is not None:
+            self._connection.execute(
+                "select ops.ensure_table_partitions(%s, %s, greatest(%s, (current_date + interval '3 months')::date))",
+                [_PARTITIONED, staging.first_at.date(), staging.last_at.date()],
+            )
+            self._connection.commit()
+        with self._connection.transaction():
+            misfits = merge.refused(self._connection, staging.projects)
+            counts = merge.merge(self._connection, source, entry.file_key)
+            bad = staging.bad + [
+                BadLine(m.line, m.offset, 0, m.reason, m.detail, m.sample.encode("utf-8", "replace")) for m in misfits
+            ]
+            rows = [bad_line_row(line, self._redactor, self._key, entry) for line in bad]
+            quarantined = keep_bad_lines(self._connection, rows)
+            entry.quarantined_count = len(bad)
+            ledger.save(self._connection, [entry])
+        for table, table_counts in counts.items():
+            report.records.setdefault(table, TableCounts()).add(table_counts)
+        report.good_lines += staging.good - len(misfits)
+        report.quarantined += len(quarantined)
+        for row in rows:
+            if row[0] in quarantined and len(report.problems) < MAX_PROBLEMS:
+                report.problems.append(Problem(path=row[2], reason=row[8], detail=row[9], line=row[3] or None))
+
+    def _fail(self, report: IngestReport, problem: Problem) -> None:
+        report.files_by_state["failed"] += 1
+        report.problems.append(problem)
+
+
+def _documents(found: Iterable[tuple[LogFile, str]]) -> dict[tuple[str, Path], list[LogFile]]:
+    """The files by document: its format and the path that stands for all of it."""
+    documents: dict[tuple[str, Path], list[LogFile]] = {}
+    for file, source in found:
+        documents.setdefault((source, FORMATS[source].root(file.path)), []).append(file)
+    return documents
+
+
+def _whole(root: Path, members: Sequence[LogFile]) -> LogFile:
+    """The document as one file: all bytes below its root, changed when any of it was."""
+    if not root.is_dir():
+        return members[0]
+    parts = files.find([root])
+    return LogFile(
+        root,
+        sum(part.size for part in parts),
+        max(part.modified_at for part in parts),
+        named=any(member.named for member in members),
+    )

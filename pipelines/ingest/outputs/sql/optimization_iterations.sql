@@ -1,0 +1,50 @@
+select distinct on (s.project_id, b.run_id, b.iteration)
+    s.project_id,
+    b.run_id,
+    b.iteration,
+    b.id,
+    b.evaluation_kind,
+    b.score_raw,
+    r.score_scale,
+    r.score_direction,
+    b.candidate_key,
+    b.parent_iterations,
+    b.program_hash,
+    b.params,
+    nullif(b.program, 'null') as program,
+    b.samples_in_iteration,
+    b.successful_samples,
+    b.avg_score,
+    b.std_dev,
+    b.metric_calls_so_far,
+    b.iteration_start_time,
+    b.iteration_end_time,
+    b.tokens_used,
+    b.cost_usd,
+    b.metadata
+from staged_outputs as s
+cross join lateral jsonb_to_record(s.body) as b (
+    id uuid,
+    run_id uuid,
+    iteration integer,
+    evaluation_kind text,
+    score_raw numeric,
+    candidate_key text,
+    parent_iterations integer [],
+    program_hash text,
+    params jsonb,
+    program jsonb,
+    samples_in_iteration bigint,
+    successful_samples bigint,
+    avg_score numeric,
+    std_dev numeric,
+    metric_calls_so_far bigint,
+    iteration_start_time timestamptz,
+    iteration_end_time timestamptz,
+    tokens_used bigint,
+    cost_usd numeric,
+    metadata jsonb
+)
+inner join raw.optimization_runs as r on s.project_id = r.project_id and b.run_id = r.id
+where s.kind = 'iteration'
+order by s.project_id, b.run_id, b.iteration, s.record_number

@@ -1,0 +1,27 @@
+select distinct on (s.project_id, b.scenario_id)
+    s.project_id,
+    b.scenario_id,
+    b.name,
+    b.task_prompt,
+    nullif(b.ground_truth, 'null') as ground_truth,
+    b.difficulty_level,
+    b.tags,
+    nullif(b.expected_tools, 'null') as expected_tools,
+    b.dataset,
+    b.source_id,
+    b.estimated_duration_ms
+from staged_outputs as s
+cross join lateral jsonb_to_record(s.body) as b (
+    scenario_id text,
+    name text,
+    task_prompt text,
+    ground_truth jsonb,
+    difficulty_level text,
+    tags text [],
+    expected_tools jsonb,
+    dataset text,
+    source_id text,
+    estimated_duration_ms bigint
+)
+where s.kind = 'scenario'
+order by s.project_id, b.scenario_id, s.record_number

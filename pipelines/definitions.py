@@ -9,13 +9,13 @@ from pipelines.defs.automation import (
     nightly_aggregation,
     nightly_aggregation_schedule,
 )
-from pipelines.defs.ingest import raw_executions, raw_executions_checks
+from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization
 from pipelines.defs.resources import Warehouse, dbt_resource
 from pipelines.defs.transform import dbt_models
 
 defs = dg.Definitions(
-    assets=[raw_executions, dbt_models],
-    asset_checks=[raw_executions_checks],
+    assets=[raw_executions, raw_optimization, raw_evaluation, dbt_models],
+    asset_checks=[raw_checks],
     jobs=[ingest_logs, nightly_aggregation],
     schedules=[nightly_aggregation_schedule],
     sensors=[new_log_files, late_data],

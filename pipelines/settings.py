@@ -28,13 +28,22 @@ class Settings:
     reader_database_url: str | None
     """DSN of a login without rights of its own that may SET ROLE app_readonly; used by ``tracemill query``."""
     watched_folders: tuple[Path, ...]
-    """Folders whose new log files the sensor ingests."""
+    """Folders whose new logs of coding agents the sensor ingests."""
+    optimization_folders: tuple[Path, ...] = ()
+    """Folders into which optimizers write."""
+    evaluation_folders: tuple[Path, ...] = ()
+    """Folders into which evaluations write."""
     project_prefixes: Mapping[str, str] = field(default_factory=dict)
     """Path prefix of a log's working directory → project id; the longest prefix wins."""
     device_id: str = "unknown"
     """Name of this machine, kept as provenance."""
     redaction_key: str | None = None
     """Key of the keyed hashes that replace secrets; None means the key file under ``home``."""
+
+    @property
+    def all_watched_folders(self) -> tuple[Path, ...]:
+        """Every folder whose new files are ingested by themselves."""
+        return (*self.watched_folders, *self.optimization_folders, *self.evaluation_folders)
 
     @property
     def dagster_home(self) -> Path:
@@ -50,14 +59,13 @@ class Settings:
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment; raises SettingsError naming the variable that cannot be used."""
     env = os.environ if environment is None else environment
-    watched = env.get("TRACEMILL_WATCHED_FOLDERS")
     return Settings(
         home=Path(env.get("TRACEMILL_HOME") or ".tracemill").expanduser().absolute(),
         database_url=env.get("TRACEMILL_DATABASE_URL") or env.get("DATABASE_URL") or None,
         reader_database_url=env.get("TRACEMILL_READER_DATABASE_URL") or None,
-        watched_folders=tuple(Path(p).expanduser() for p in watched.split(os.pathsep))
-        if watched
-        else _client_folders(env),
+        watched_folders=_folders(env, "TRACEMILL_WATCHED_FOLDERS") or _client_folders(env),
+        optimization_folders=_folders(env, "TRACEMILL_OPTIMIZATION_FOLDERS"),
+        evaluation_folders=_folders(env, "TRACEMILL_EVALUATION_FOLDERS"),
         project_prefixes=_project_prefixes(env.get("TRACEMILL_PROJECTS", "")),
         device_id=env.get("TRACEMILL_DEVICE_ID") or socket.gethostname(),
         redaction_key=env.get("TRACEMILL_REDACTION_KEY") or None,
@@ -67,6 +75,10 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 def wants_traceback(environment: Mapping[str, str] | None = None) -> bool:
     """Whether errors show their traceback; apart from Settings, because those may be what is wrong."""
     return bool((os.environ if environment is None else environment).get("TRACEMILL_DEBUG"))
+
+
+def _folders(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    return tuple(Path(path).expanduser() for path in env.get(name, "").split(os.pathsep) if path)
 
 
 def _client_folders(env: Mapping[str, str]) -> tuple[Path, ...]:

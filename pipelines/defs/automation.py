@@ -18,7 +18,7 @@ import dagster as dg
 import psycopg
 
 from pipelines.database import describe_error
-from pipelines.defs.ingest import raw_executions, raw_executions_checks
+from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization
 from pipelines.defs.resources import Warehouse
 from pipelines.defs.transform import dbt_models
 from pipelines.ingest import Unreadable
@@ -32,7 +32,8 @@ SETTLED_AFTER = timedelta(minutes=10)
 
 ingest_logs = dg.define_asset_job(
     "ingest_logs",
-    selection=dg.AssetSelection.assets(raw_executions) | dg.AssetSelection.checks(*raw_executions_checks.check_keys),
+    selection=dg.AssetSelection.assets(raw_executions, raw_optimization, raw_evaluation)
+    | dg.AssetSelection.checks(*raw_checks.check_keys),
     description="Ingest the watched folders, then check the raw tables.",
 )
 
@@ -60,7 +61,7 @@ def new_log_files(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> 
     """Ingest when files in the watched folders are new or have changed."""
     settings = warehouse.settings()
     try:
-        waiting = pending(settings.watched_folders, dsn=warehouse.dsn(), settings=settings)
+        waiting = pending(settings.all_watched_folders, dsn=warehouse.dsn(), settings=settings)
     except Unreadable as error:
         return dg.SkipReason(str(error))
     except psycopg.Error as error:

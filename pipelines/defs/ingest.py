@@ -1,6 +1,7 @@
-"""Logs of coding agents into the raw tables, and what must hold there afterwards."""
+"""Logs and outputs into the raw tables, and what must hold there afterwards."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,65 @@ from pydantic import Field
 from pipelines import ingest
 from pipelines.defs.resources import Warehouse
 from pipelines.ingest import IngestReport
+from pipelines.ingest.report import TableCounts
 from pipelines.maintenance import raw_preview
 from pipelines.maintenance.raw_checks import CHECKS, RawCheck
+from pipelines.settings import Settings
 
 ROLE = "tracemill_ingest"
 _SHOWN_PROBLEMS = 20
 
-_SPECS = (
-    dg.AssetSpec(
-        ["raw", "command_executions"],
-        description="One row per user command or prompt, with all work until the next one.",
-        group_name="executions",
-        kinds={"postgres"},
+
+@dataclass(frozen=True)
+class RawGroup:
+    """Raw tables that are filled from the same kind of files."""
+
+    name: str
+    """Group of the assets; the multi-asset is called ``raw_<name>``."""
+    folders: Callable[[Settings], Sequence[Path]]
+    """Where new files appear by themselves."""
+    tables: Mapping[str, str]
+    """Table → one row per what."""
+
+    @property
+    def specs(self) -> list[dg.AssetSpec]:
+        """One asset a table."""
+        return [
+            dg.AssetSpec(["raw", table], description=description, group_name=self.name, kinds={"postgres"})
+            for table, description in self.tables.items()
+        ]
+
+
+GROUPS = (
+    RawGroup(
+        "executions",
+        lambda settings: settings.watched_folders,
+        {
+            "command_executions": "One row per user command or prompt, with all work until the next one.",
+            "model_requests": "One row per API response, however many log lines and files repeat it.",
+            "tool_calls": "One row per tool use.",
+        },
     ),
-    dg.AssetSpec(
-        ["raw", "model_requests"],
-        description="One row per API response, however many log lines and files repeat it.",
-        group_name="executions",
-        kinds={"postgres"},
+    RawGroup(
+        "optimization",
+        lambda settings: settings.optimization_folders,
+        {
+            "optimization_runs": "One row per run of an optimizer.",
+            "optimization_iterations": "One row per evaluation of a candidate within a run.",
+            "optimization_samples": "One row per example evaluated within an iteration.",
+        },
     ),
-    dg.AssetSpec(
-        ["raw", "tool_calls"],
-        description="One row per tool use.",
-        group_name="executions",
-        kinds={"postgres"},
+    RawGroup(
+        "evaluation",
+        lambda settings: settings.evaluation_folders,
+        {
+            "config_versions": "One row per version of a configuration, never changed.",
+            "scenarios": "One row per task that configurations are put to.",
+            "simulations": "One row per run of a configuration over scenarios.",
+            "outcomes": "One row per scenario run once by a simulation.",
+            "tool_usage": "One row per call of a tool within an outcome.",
+            "failure_patterns": "One row per failure within an outcome.",
+        },
     ),
 )
 
@@ -42,35 +78,47 @@ _SPECS = (
 class IngestConfig(dg.Config):
     """What to ingest; by default the watched folders."""
 
-    paths: list[str] = Field(default=[], description="Files or folders with logs; empty means the watched folders.")
+    paths: list[str] = Field(default=[], description="Files or folders to read; empty means the watched folders.")
     project: str | None = Field(
         default=None, description="Project for all of them; empty means the one each log names."
     )
     jobs: int = Field(default=2, ge=1, le=64, description="Processes that read files side by side.")
 
 
-@dg.multi_asset(specs=_SPECS, name="raw_executions")
-def raw_executions(
-    context: dg.AssetExecutionContext, config: IngestConfig, warehouse: Warehouse
-) -> Iterator[dg.MaterializeResult[Any]]:
-    """All raw tables of executions, from one reading of the logs."""
-    settings = warehouse.settings()
-    paths = [Path(path).expanduser() for path in config.paths] or settings.watched_folders
-    with warehouse.connect(ROLE) as connection:
-        try:
-            report = ingest.run(paths, dsn=warehouse.dsn(), settings=settings, project=config.project, jobs=config.jobs)
-        except (ingest.Unreadable, ingest.BadProject, ingest.WorkerDied) as error:
-            raise dg.Failure(str(error)) from error
-        for problem in report.problems[:_SHOWN_PROBLEMS]:
-            context.log.warning(f"{problem.path}: {problem.detail}")
-        for spec in _SPECS:
-            yield dg.MaterializeResult(asset_key=spec.key, metadata=_metadata(connection, spec.key.path[-1], report))
+def _ingest_asset(group: RawGroup) -> dg.AssetsDefinition:
+    @dg.multi_asset(specs=group.specs, name=f"raw_{group.name}")
+    def raw_tables(
+        context: dg.AssetExecutionContext, config: IngestConfig, warehouse: Warehouse
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        """All raw tables of the group, from one reading of its files."""
+        settings = warehouse.settings()
+        paths = [Path(path).expanduser() for path in config.paths] or group.folders(settings)
+        with warehouse.connect(ROLE) as connection:
+            report = _ingest(paths, warehouse, settings, config)
+            for problem in report.problems[:_SHOWN_PROBLEMS]:
+                context.log.warning(f"{problem.path}: {problem.detail}")
+            for table in group.tables:
+                yield dg.MaterializeResult(asset_key=["raw", table], metadata=_metadata(connection, table, report))
+
+    return raw_tables
+
+
+def _ingest(paths: Sequence[Path], warehouse: Warehouse, settings: Settings, config: IngestConfig) -> IngestReport:
+    if not paths:
+        return IngestReport()
+    try:
+        return ingest.run(paths, dsn=warehouse.dsn(), settings=settings, project=config.project, jobs=config.jobs)
+    except (ingest.Unreadable, ingest.BadProject, ingest.WorkerDied) as error:
+        raise dg.Failure(str(error)) from error
+
+
+raw_executions, raw_optimization, raw_evaluation = (_ingest_asset(group) for group in GROUPS)
 
 
 def _metadata(
     connection: psycopg.Connection[Any], table: str, report: IngestReport
 ) -> dict[str, dg.MetadataValue[Any]]:
-    counts = report.records[table]
+    counts = report.records.get(table, TableCounts())
     rate = report.bytes_read / report.seconds / 1e6 if report.seconds else 0.0
     return {
         "dagster/row_count": dg.MetadataValue.int(raw_preview.row_count(connection, table)),
@@ -91,8 +139,8 @@ def _spec(check: RawCheck) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(check.name, asset=["raw", check.table], description=check.description, blocking=True)
 
 
-@dg.multi_asset_check(name="raw_executions_checks", specs=[_spec(check) for check in CHECKS])
-def raw_executions_checks(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
+@dg.multi_asset_check(name="raw_checks", specs=[_spec(check) for check in CHECKS])
+def raw_checks(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
     """What must hold in the raw tables before anything is derived from them."""
     with warehouse.connect(ROLE) as connection:
         for check in CHECKS:

@@ -13,6 +13,12 @@ from psycopg import sql
 IDENTITIES = {"command_executions": "id", "model_requests": "request_key", "tool_calls": "tool_use_id"}
 """Raw table → what, together with project_id, names a row once and only once."""
 
+PARTITIONED = {
+    **dict.fromkeys(IDENTITIES, "timestamp"),
+    **dict.fromkeys(("outcomes", "tool_usage", "failure_patterns"), "execution_time"),
+}
+"""Raw table with monthly partitions → the column that they are made by."""
+
 # Probes an index for each row of a touched day, in whatever month its partner lies.
 _DUPLICATES = """
 select count(*), min(r.project_id || ' ' || r.{key}::text)
@@ -47,6 +53,44 @@ where (e.input_tokens, e.cache_creation_tokens, e.cached_tokens, e.output_tokens
     <> (owned.input_tokens, owned.cache_creation_tokens, owned.cached_tokens, owned.output_tokens)
 """
 
+_STATISTICS = """
+select count(*), min(r.project_id || ' ' || r.id::text)
+from ops.touched_days as t
+join raw.optimization_runs as r
+    on r.project_id = t.project_id
+    and r.created_at >= t.activity_date::timestamp at time zone 'UTC'
+    and r.created_at < (t.activity_date + 1)::timestamp at time zone 'UTC'
+cross join lateral (
+    select
+        count(*) as iterations,
+        coalesce(sum(i.tokens_used), 0) as tokens,
+        coalesce(sum(i.cost_usd), 0) as cost_usd,
+        count(*) filter (where i.is_best) as best_iterations,
+        count(i.score_raw) > 0 as has_score
+    from raw.optimization_iterations as i
+    where i.project_id = r.project_id and i.run_id = r.id
+) as counted
+where (r.iterations, r.iteration_tokens, r.iteration_cost_usd, counted.best_iterations)
+    <> (counted.iterations, counted.tokens, counted.cost_usd, counted.has_score::integer)
+"""
+
+_OUTCOMES = """
+select count(*), min(project_id || ' ' || simulation_id::text || ' ' || scenario_id)
+from (
+    select o.project_id, o.simulation_id, o.scenario_id, o.epoch
+    from ops.touched_days as t
+    join raw.outcomes as touched
+        on touched.project_id = t.project_id
+        and touched.execution_time >= t.activity_date::timestamp at time zone 'UTC'
+        and touched.execution_time < (t.activity_date + 1)::timestamp at time zone 'UTC'
+    join raw.outcomes as o
+        on o.project_id = touched.project_id and o.simulation_id = touched.simulation_id
+        and o.scenario_id = touched.scenario_id and o.epoch = touched.epoch
+    group by o.project_id, o.simulation_id, o.scenario_id, o.epoch
+    having count(distinct o.outcome_id) > 1
+) as repeated
+"""
+
 _DEFAULT_PARTITION = """
 select c.oid::bigint, pg_relation_size(c.oid)
 from pg_class as c
@@ -74,14 +118,16 @@ class RawCheck:
 
 
 def _rows_outside_partitions(table: str) -> Callable[[psycopg.Connection[Any]], Finding]:
-    query = sql.SQL("select count(*), min(timestamp)::text from {} where tableoid = {}")
+    query = sql.SQL("select count(*), min({})::text from {} where tableoid = {}")
 
     def run(connection: psycopg.Connection[Any]) -> Finding:
         row = connection.execute(_DEFAULT_PARTITION, [f"{table}_default"]).fetchone()
         if row is None or row[1] == 0:
             return Finding(0, None)
         # It holds, or once held, rows. They are read through the parent: only the owner may read a partition.
-        return _finding(connection, query.format(sql.Identifier("raw", table), row[0]))
+        return _finding(
+            connection, query.format(sql.Identifier(PARTITIONED[table]), sql.Identifier("raw", table), row[0])
+        )
 
     return run
 
@@ -105,7 +151,7 @@ CHECKS: tuple[RawCheck, ...] = (
             "The DEFAULT partition is empty: it would block the month its rows belong to.",
             _rows_outside_partitions(table),
         )
-        for table in IDENTITIES
+        for table in PARTITIONED
     ),
     *(
         RawCheck(
@@ -121,5 +167,17 @@ CHECKS: tuple[RawCheck, ...] = (
         "has_the_tokens_of_its_requests",
         "Tokens of each execution equal the sum over the requests it owns, on the days that changed.",
         lambda connection: _finding(connection, sql.SQL(_TOKENS)),
+    ),
+    RawCheck(
+        "optimization_runs",
+        "has_the_statistics_of_its_iterations",
+        "Counts, tokens, cost and best iteration of each run are those of its iterations, on the days that changed.",
+        lambda connection: _finding(connection, sql.SQL(_STATISTICS)),
+    ),
+    RawCheck(
+        "outcomes",
+        "has_each_epoch_once",
+        "No simulation has two outcomes of one scenario and epoch, on the days that changed.",
+        lambda connection: _finding(connection, sql.SQL(_OUTCOMES)),
     ),
 )

@@ -12,9 +12,14 @@ import pytest
 from pipelines.database import connect, embedded
 from pipelines.defs.resources import Warehouse
 from pipelines.maintenance.launch import BadPeriodError, aggregate
+from pipelines.maintenance.raw_checks import CHECKS
 from tests.dagster_world import LAST_DAY, PASSWORD, World, dagster_world, fingerprints
 
 RAW = {dg.AssetKey(["raw", table]) for table in ("command_executions", "model_requests", "tool_calls")}
+OTHER_RAW = {
+    "optimization": {"optimization_runs", "optimization_iterations", "optimization_samples"},
+    "evaluation": {"config_versions", "scenarios", "simulations", "outcomes", "tool_usage", "failure_patterns"},
+}
 DAILY_MARTS = (
     "cache_effectiveness",
     "command_costs",
@@ -75,8 +80,10 @@ def test_raw_tables_and_marts_are_assets_in_the_groups_of_the_design(definitions
     assert {key for key, group in groups.items() if group == "executions"} == RAW
     for name in (*DAILY_MARTS, "command_patterns", "session_summary"):
         assert groups[dg.AssetKey(["marts", name])] == "marts"
+    for group, tables in OTHER_RAW.items():
+        assert {key.path[-1] for key in groups if groups[key] == group} == tables
     for key, group in groups.items():
-        assert group == ("executions" if key in RAW else key.path[0])
+        assert key.path[0] in ("raw", group)
 
 
 def test_lineage_runs_from_raw_through_staging_to_marts(definitions: dg.Definitions) -> None:
@@ -148,7 +155,7 @@ def test_ingest_lands_what_the_logs_hold_and_says_so(
         executions = connection.execute("select count(*) from raw.command_executions").fetchone()
     assert executions == (sum(world.truth.executions.values()),)
     evaluations = ingested.get_asset_check_evaluations()
-    assert len(evaluations) == 7
+    assert len(evaluations) == len(CHECKS)
     assert all(evaluation.passed and evaluation.blocking for evaluation in evaluations)
 
 

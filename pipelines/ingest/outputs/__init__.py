@@ -55,43 +55,50 @@ class Loader:
         """Loads the documents that the files, each with the name of its format, belong to."""
         report = IngestReport()
         for (source, root), members in _documents(found).items():
-            document = _whole(root, members)
-            self._load(source, document, report)
+            self._load(source, _whole(root, members), members, report)
             advance(len(members), sum(member.size for member in members))
         return report
 
-    def _load(self, source: str, file: LogFile, report: IngestReport) -> None:
-        shown = self._redactor.path(str(file.path))
-        file_key = files.keyed_hash(self._key, self._device_id, str(file.path), self._project or "")
-        old = ledger.load(self._connection, [file_key]).get(file_key)
+    def _load(self, source: str, file: LogFile, members: Sequence[LogFile], report: IngestReport) -> None:
+        project_id = self._project or projects.project_of(None, file.path, self._project_prefixes, self._redactor)
+        entry = self._entry(source, file, project_id)
+        old = ledger.load(self._connection, [entry.file_key]).get(entry.file_key)
         self._connection.commit()
         if old is not None and old.holds_all_of(file):
-            report.files_by_state["unchanged"] += 1
+            report.files_by_state["unchanged"] += len(members)
             return
-        report.files_by_state["new" if old is None else "replaced"] += 1
-        entry = LedgerEntry(
-            file_key=file_key,
-            path=shown,
+        # A folder's files are in the ledger too, so that the next run need not look into them.
+        parts = [self._entry(source, member, project_id) for member in members if member.path != file.path]
+        state = "new" if old is None else "replaced"
+        try:
+            self._store(source, file, entry, parts, report)
+            report.bytes_read += file.size
+        except (Unreadable, OSError) as error:
+            self._connection.rollback()
+            state, told = "failed", self._redactor.text(str(error))
+            report.problems.append(Problem(entry.path, "unreadable", f"{entry.path} was not read: {told}"))
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            self._connection.rollback()
+            state, told = "failed", self._redactor.text(str(error).splitlines()[0])
+            report.problems.append(Problem(entry.path, "refused", f"{entry.path} could not be stored: {told}"))
+        report.files_by_state[state] += len(members)
+
+    def _entry(self, source: str, file: LogFile, project_id: str) -> LedgerEntry:
+        return LedgerEntry(
+            file_key=files.keyed_hash(self._key, self._device_id, str(file.path), self._project or ""),
+            path=self._redactor.path(str(file.path)),
             device_id=self._device_id,
             source=source,
-            project_id=self._project or projects.project_of(None, file.path, self._project_prefixes, self._redactor),
+            project_id=project_id,
             size_bytes=file.size,
             modified_at=file.modified_at,
             content_key=files.content_key(self._key, str(file.size).encode()),
             is_read_to_end=True,
         )
-        try:
-            self._store(source, file, entry, report)
-            report.bytes_read += file.size
-        except (Unreadable, OSError) as error:
-            self._connection.rollback()
-            self._fail(report, Problem(shown, "unreadable", f"{shown} was not read: {self._redactor.text(str(error))}"))
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            self._connection.rollback()
-            reason = self._redactor.text(str(error).splitlines()[0])
-            self._fail(report, Problem(shown, "refused", f"{shown} could not be stored: {reason}"))
 
-    def _store(self, source: str, file: LogFile, entry: LedgerEntry, report: IngestReport) -> None:
+    def _store(
+        self, source: str, file: LogFile, entry: LedgerEntry, parts: Sequence[LedgerEntry], report: IngestReport
+    ) -> None:
         assert entry.project_id is not None  # noqa: S101 (a document always has one)
         staging = Staging(self._redactor, source, entry.project_id, self._now, file.modified_at)
         records = FORMATS[source].read(Document(file.path, file.modified_at))
@@ -113,7 +120,7 @@ class Loader:
             rows = [bad_line_row(line, self._redactor, self._key, entry) for line in bad]
             quarantined = keep_bad_lines(self._connection, rows)
             entry.quarantined_count = len(bad)
-            ledger.save(self._connection, [entry])
+            ledger.save(self._connection, [entry, *parts])
         for table, table_counts in counts.items():
             report.records.setdefault(table, TableCounts()).add(table_counts)
         report.good_lines += staging.good - len(misfits)
@@ -121,10 +128,6 @@ class Loader:
         for row in rows:
             if row[0] in quarantined and len(report.problems) < MAX_PROBLEMS:
                 report.problems.append(Problem(path=row[2], reason=row[8], detail=row[9], line=row[3] or None))
-
-    def _fail(self, report: IngestReport, problem: Problem) -> None:
-        report.files_by_state["failed"] += 1
-        report.problems.append(problem)
 
 
 def _documents(found: Iterable[tuple[LogFile, str]]) -> dict[tuple[str, Path], list[LogFile]]:

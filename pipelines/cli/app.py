@@ -47,12 +47,12 @@ def _root(
 
 @app.command(name="ingest")
 def _ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Log files, or folders that hold some.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Logs and other outputs, or folders that hold some.")],
     project: Annotated[
         str | None, typer.Option(help="Project that the records go to; else found from each log's working directory.")
     ] = None,
     source: Annotated[
-        str, typer.Option(help="Format: auto, claude_code, codex or stream_json. auto looks at the content.")
+        str, typer.Option(help="Format, such as claude_code or codex; auto looks at the content.")
     ] = "auto",
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Files read at the same time.")] = 2,
     as_json: Json = False,

@@ -14,15 +14,14 @@ from pipelines.cli.warehouse import ready_warehouse
 if TYPE_CHECKING:
     from pipelines.ingest.report import IngestReport
 
-SOURCES = ("auto", "claude_code", "codex", "stream_json")
-_NAMES = {"command_executions": "executions", "model_requests": "model requests", "tool_calls": "tool calls"}
+_NAMES = {"command_executions": "executions"}
 _SHOWN_PROBLEMS = 20
 
 
 def ingest(paths: Sequence[Path], *, project: str | None, source: str, jobs: int, as_json: bool) -> int:
     """Ingests ``paths``; 1 when something was quarantined or could not be used."""
-    if source not in SOURCES:
-        raise typer.BadParameter(f"--source {source!r} is not known: choose one of {', '.join(SOURCES)}.")
+    if source != "auto" and source not in (known := _formats()):
+        raise typer.BadParameter(f"--source {source!r} is not known: choose one of auto, {', '.join(known)}.")
     for path in paths:
         if not path.expanduser().exists():
             raise typer.BadParameter(f"{path} does not exist; give a log file or a folder that holds some.")
@@ -41,6 +40,13 @@ def ingest(paths: Sequence[Path], *, project: str | None, source: str, jobs: int
     return 1 if report.has_problems else 0
 
 
+def _formats() -> list[str]:
+    from pipelines.sources import READERS
+    from pipelines.sources.documents import FORMATS
+
+    return sorted([*READERS, *FORMATS])
+
+
 def describe(report: "IngestReport") -> str:
     """The report in a few lines, problems last."""
     states = ", ".join(f"{number:,} {state}" for state, number in sorted(report.files_by_state.items()) if number)
@@ -50,8 +56,11 @@ def describe(report: "IngestReport") -> str:
         f"in {report.seconds:.1f} s{rate}"
     ]
     for table, counts in report.records.items():
+        if not (counts.inserted or counts.updated or counts.unchanged):
+            continue
+        name = _NAMES.get(table, table.replace("_", " "))
         lines.append(
-            f"  {_NAMES.get(table, table):<15} {count(counts.inserted):>10} new {count(counts.updated):>10} changed "
+            f"  {name:<23} {count(counts.inserted):>10} new {count(counts.updated):>10} changed "
             f"{count(counts.unchanged):>10} known"
         )
     if report.unknown_lines:

@@ -55,7 +55,10 @@ class Format:
         return import_module(self.module)
 
 
-FORMATS: Mapping[str, Format] = {}
+FORMATS: Mapping[str, Format] = {
+    "dspy": Format("pipelines.sources.dspy"),
+    "runs_json": Format("pipelines.sources.runs_json"),
+}
 """By name; asked in this order."""
 
 

@@ -4,18 +4,18 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from pipelines.sources.documents import Document
+from pipelines.sources.lines import in_utc
 from pipelines.sources.outputs import (
     UNIT,
     EvaluationKind,
     Iteration,
     Record,
     Run,
-    RunStatus,
     Sample,
     Unreadable,
     content_hash,
@@ -40,6 +40,7 @@ class Attributes(msgspec.Struct):
 
     optimizer: str | None = None
     run_name: str | None = None
+    project: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]{0,99}$")] | None = None
     task: str | None = None
     dataset_hash: str | None = None
     start_time: datetime | None = None
@@ -70,14 +71,15 @@ def read_folder(document: Document) -> Iterator[Record]:
     program = final or course.best
     run = Run(
         key=_key(folder, exports, given, final, course),
+        project=attributes.project,
         name=attributes.run_name or folder.name or course.optimizer_type,
         optimizer_type=course.optimizer_type,
         status="completed" if is_export else "running",
         config={"optimizer": course.optimizer_type} | _model_of(program) | config,
         task=attributes.task,
         dataset_hash=attributes.dataset_hash,
-        start_time=attributes.start_time,
-        end_time=attributes.end_time,
+        start_time=attributes.start_time and in_utc(attributes.start_time),
+        end_time=attributes.end_time and in_utc(attributes.end_time),
         score_scale=course.scale,
         evaluation_kind=course.final_kind,
         initial_score_raw=course.initial,
@@ -91,7 +93,6 @@ def read_folder(document: Document) -> Iterator[Record]:
         | ({"dependency_versions": program.versions} if program and program.versions else {})
         | ({"left_out": pickles} if (pickles := left_out(folder)) else {}),
         tags=attributes.tags,
-        created_at=document.modified_at,
     )
     yield run
     yield from bad
@@ -104,21 +105,15 @@ def read_program(document: Document) -> Iterator[Record]:
     program = program_of(load(document.path))
     if program is None:
         raise Unreadable("it has no predictor of a DSPy program in it; save it again with program.save.")
-    yield _program_run(program, document)
-
-
-def _program_run(program: Program, document: Document) -> Run:
-    status: RunStatus = "completed"
-    return Run(
+    yield Run(
         key=f"program:{program.hash}",
         name=document.path.stem,
         optimizer_type="unknown",
-        status=status,
+        status="completed",
         config=_model_of(program),
         final_program=program.state,
         program_hash=program.hash,
         metadata={"dependency_versions": program.versions} if program.versions else {},
-        created_at=document.modified_at,
     )
 
 

@@ -44,7 +44,6 @@ def read(document: Document) -> Iterator[Record]:
         final_score_raw=average,
         samples_evaluated=len(good),
         successful_samples=correct,
-        created_at=document.modified_at,
     )
     yield Iteration(
         run_key=key,

@@ -123,13 +123,12 @@ def _evaluation(
         program = final.with_instructions(instructions) if final else None
     parents = results.parents[number] if number < len(results.parents) else None
     subscores = results.val_subscores[number] if number < len(results.val_subscores) else {}
-    by_example = list(
-        subscores.items() if isinstance(subscores, dict) else zip(map(str, range(len(subscores))), subscores)
-    )
+    if isinstance(subscores, list):
+        subscores = {str(index): value for index, value in enumerate(subscores)}
     counts = results.discovery_eval_counts
     step = born.get(number)
     scores = []
-    for position, (name, value) in enumerate(by_example):
+    for position, (name, value) in enumerate(subscores.items()):
         index = int(name) if name.isdecimal() else position
         scores.append(Score(index, value, outputs.get((index, number))))
     return Evaluation(

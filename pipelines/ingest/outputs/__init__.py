@@ -139,10 +139,8 @@ def _documents(found: Iterable[tuple[LogFile, str]]) -> dict[tuple[str, Path], l
 
 
 def _whole(root: Path, members: Sequence[LogFile]) -> LogFile:
-    """The document as one file: all bytes below its root, changed when any of it was."""
-    if not root.is_dir():
-        return members[0]
-    parts = files.find([root])
+    """The document as one file: all bytes below its root or of its members, changed when any of it was."""
+    parts = files.find([root]) if root.is_dir() else members
     return LogFile(
         root,
         sum(part.size for part in parts),

@@ -24,7 +24,8 @@ class Candidate(msgspec.Struct):
     score: float | None = None
     program: Any = None
     full_eval: bool | None = None
-    subscores: list[float | None] | None = None
+    subscores: list[bool | float | None] | None = None
+    """One an example; a metric that says right or wrong gives booleans."""
     seed: int | None = None
     instruction: str | None = None
     prefix: str | None = None

@@ -267,7 +267,7 @@ def _evaluations(run_key: str, course: Course) -> Iterator[Record]:
                 sample_index=score.index,
                 sample_key=str(score.index),
                 predicted_output=score.output,
-                score_raw=score.value,
+                score_raw=None if score.value is None else float(score.value),
                 score_scale=scale,
                 is_correct=score.value == 1.0 if is_pass_or_fail else None,
                 program_hash=program.hash if program else None,

@@ -28,7 +28,7 @@ class Results(msgspec.Struct):
     candidates: list[Any]
     val_aggregate_scores: list[float | None]
     parents: list[list[int | None] | None] = []
-    val_subscores: list[dict[str, float | None] | list[float | None]] = []
+    val_subscores: list[dict[str, bool | float | None] | list[bool | float | None]] = []
     discovery_eval_counts: list[int] = []
     total_metric_calls: int | None = None
     num_full_val_evals: int | None = None
@@ -49,8 +49,8 @@ class Step(msgspec.Struct):
     selected_program_candidate: int | None = None
     tasks: list[Task] = []
     subsample_ids: list[Any] = []
-    subsample_scores: list[float | None] = []
-    new_subsample_scores: list[float | None] = []
+    subsample_scores: list[bool | float | None] = []
+    new_subsample_scores: list[bool | float | None] = []
     new_program_idx: int | None = None
     invoked_merge: bool = False
 

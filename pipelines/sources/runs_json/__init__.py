@@ -7,11 +7,13 @@ be told in several lines, of which later ones complete it, and its iterations ma
 
 import gzip
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import msgspec
+import zstandard
 
 from pipelines.sources.documents import Document
 from pipelines.sources.lines import MAX_LINE_BYTES, read_blocks, read_objects
@@ -27,6 +29,8 @@ MAX_DOCUMENT_BYTES = 512 << 20
 _LINES_TO_LOOK_AT = 20
 _SAMPLE_BYTES = 256
 _NO_RECORD = "it is no run, iteration or sample; docs/formats/runs-json.md says what they hold"
+_BROKEN = (EOFError, OSError, zlib.error, zstandard.ZstdError)
+"""What a damaged compressed stream raises."""
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # A document cut by the end of the head: only the names of fields can be seen.
 _NAMES = (re.compile(rb'"optimizer_?[tT]ype"\s*:'), re.compile(rb'"(run_?[nN]ame|run_?[iI]d)"\s*:'))
@@ -98,12 +102,15 @@ def _of_document(content: bytes) -> Iterator[Part]:
 
 
 def _of_lines(path: Path) -> Iterator[Part | BadLine]:
-    with _opened(path) as stream:
-        for item in read_objects(read_blocks(stream, offset=0, lines=0), _decode, _decode):
-            if isinstance(item.value, BadLine):
-                yield item.value
-            elif item.value is not None:
-                yield from parts_of(item.value, f"Line {item.number}", Place(line=item.number, offset=item.offset))
+    try:
+        with _opened(path) as stream:
+            for item in read_objects(read_blocks(stream, offset=0, lines=0), _decode, _decode):
+                if isinstance(item.value, BadLine):
+                    yield item.value
+                elif item.value is not None:
+                    yield from parts_of(item.value, f"Line {item.number}", Place(line=item.number, offset=item.offset))
+    except _BROKEN as error:
+        raise Unreadable(f"it cannot be decompressed ({error}); is it complete?") from error
 
 
 def _is_one_document(start: bytes) -> bool:
@@ -134,8 +141,6 @@ def _opened(path: Path) -> BinaryIO:
     if magic.startswith(b"\x1f\x8b"):
         return cast("BinaryIO", gzip.GzipFile(fileobj=stream))
     if magic == _ZSTD_MAGIC:
-        import zstandard
-
         return cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
     return stream
 
@@ -147,6 +152,6 @@ def _up_to(size: int, stream: BinaryIO) -> bytes:
         while size > 0 and (part := stream.read(size)):
             parts.append(part)
             size -= len(part)
-    except Exception as error:
+    except _BROKEN as error:
         raise Unreadable(f"it cannot be decompressed ({error}); is it complete?") from error
     return b"".join(parts)

@@ -139,8 +139,8 @@ def _documents(found: Iterable[tuple[LogFile, str]]) -> dict[tuple[str, Path], l
 
 
 def _whole(root: Path, members: Sequence[LogFile]) -> LogFile:
-    """The document as one file: all bytes below its root or of its members, changed when any of it was."""
-    parts = files.find([root]) if root.is_dir() else members
+    """The document as one file: all bytes of its root or below it, changed when any of them was."""
+    parts = files.find([root])
     return LogFile(
         root,
         sum(part.size for part in parts),

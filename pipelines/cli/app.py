@@ -47,7 +47,9 @@ def _root(
 
 @app.command(name="ingest")
 def _ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Logs and other outputs, or folders that hold some.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Logs and other outputs, or folders that hold some.")
+    ],
     project: Annotated[
         str | None, typer.Option(help="Project that the records go to; else found from each log's working directory.")
     ] = None,

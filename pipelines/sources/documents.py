@@ -55,7 +55,12 @@ class Format:
         return import_module(self.module)
 
 
-FORMATS: Mapping[str, Format] = {}
+FORMATS: Mapping[str, Format] = {
+    "arc_eval": Format("pipelines.sources.arc_eval"),
+    "evaluation_jsonl": Format("pipelines.sources.evaluation_jsonl"),
+    "tau2": Format("pipelines.sources.tau.tau2"),
+    "tau_bench": Format("pipelines.sources.tau.bench"),
+}
 """By name; asked in this order."""
 
 

@@ -13,8 +13,8 @@ import msgspec
 
 from pipelines.sources import yaml_text
 from pipelines.sources.documents import Document
-from pipelines.sources.json_documents import opened
-from pipelines.sources.lines import Item, UnusableLine, bad_line, in_utc, read_blocks, read_objects
+from pipelines.sources.json_documents import BROKEN_STREAM, opened
+from pipelines.sources.lines import SAMPLE_BYTES, Item, UnusableLine, in_utc, read_blocks, read_objects
 from pipelines.sources.outputs import (
     UNIT,
     Failure,
@@ -160,8 +160,16 @@ def read(document: Document) -> Iterator[Record]:
                     yield item.value
                 elif item.value is not None:
                     yield reader.record(item)
-        except (OSError, EOFError) as error:
+        except BROKEN_STREAM as error:
             raise Unreadable(f"It cannot be read to its end ({error}); copy it again.") from error
+
+
+class _Misfit(ValueError):
+    """A line that does not fit to the others, or whose configuration is not taken."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class _Reader:
@@ -169,17 +177,16 @@ class _Reader:
 
     def __init__(self, modified_at: datetime) -> None:
         self.modified_at = modified_at
-        self.scales: dict[str, Scale] = {}
+        self.simulations: dict[str, Simulation] = {}
         self.current: str | None = None
+        self.attempts: set[tuple[str, str, int]] = set()
 
     def record(self, item: Item) -> Record:
         """The line's record, or why it has none."""
         try:
             record = self._of(item.value)
-        except (UnusableLine, yaml_text.Refused) as error:
-            if isinstance(error, yaml_text.Refused):
-                error = UnusableLine("unexpected_shape", f"The configuration is refused: {error}.")
-            return bad_line(item.line, error, item.number, item.offset)
+        except (UnusableLine, _Misfit) as error:
+            return BadLine(item.number, item.offset, len(item.line), error.reason, str(error), item.line[:SAMPLE_BYTES])
         record.line, record.offset = item.number, item.offset
         return record
 
@@ -193,14 +200,9 @@ class _Reader:
                 return self._outcome(line)
 
     def _simulation(self, line: _Simulation) -> Simulation:
-        text = line.config if isinstance(line.config, str) else None
-        config = yaml_text.mapping(line.config) if isinstance(line.config, str) else line.config
-        size = 0 if text else len(msgspec.json.encode(config))
-        if size > yaml_text.MAX_BYTES:
-            raise yaml_text.Refused(f"it has {size / 1e6:.1f} MB; at most {yaml_text.MAX_BYTES >> 20} MiB is taken")
-        self.scales[line.id] = line.score_scale
+        config, text = _config(line)
         self.current = line.id
-        return Simulation(
+        self.simulations[line.id] = Simulation(
             project=line.project,
             key=line.id,
             config_name=line.config_name or str(config.get("name") or config.get("model") or "unnamed"),
@@ -218,16 +220,26 @@ class _Reader:
             planned_scenarios=[_scenario_id(name) for name in line.scenarios],
             metadata=line.metadata,
         )
+        return self.simulations[line.id]
 
     def _outcome(self, line: _Outcome) -> Outcome:
         simulation = line.simulation or self.current
         if simulation is None:
-            raise UnusableLine(
+            raise _Misfit(
                 "unknown_simulation",
                 f"The outcome of {line.scenario!r} names no simulation and no line before it describes one; begin the "
                 'file with a line of type "simulation".',
             )
-        scale = line.score_scale or self.scales.get(simulation, UNIT)
+        scenario = _scenario_id(line.scenario)
+        attempt = (simulation, scenario, line.epoch)
+        if attempt in self.attempts:
+            raise _Misfit(
+                "duplicate_outcome",
+                f"Epoch {line.epoch} of {line.scenario!r} in {simulation!r} is there twice; the first is loaded. "
+                'Number repetitions with "epoch".',
+            )
+        self.attempts.add(attempt)
+        known = self.simulations.get(simulation)
         steps = [
             {name: cut(value) if isinstance(value, str) else value for name, value in step.items()}
             for step in line.steps
@@ -240,15 +252,15 @@ class _Reader:
         return Outcome(
             project=line.project,
             simulation_key=simulation,
-            scenario_id=_scenario_id(line.scenario),
+            scenario_id=scenario,
             epoch=line.epoch,
             execution_time=_utc(line.time) or self.modified_at,
             status=line.status or ("error" if line.error else "success"),
             score_raw=line.score,
-            score_scale=scale,
+            score_scale=line.score_scale or (known.score_scale if known else UNIT),
             is_passed=line.passed,
             execution_time_ms=line.duration_ms,
-            model=line.model,
+            model=line.model or _model_of(known),
             input_tokens=line.input_tokens,
             cache_read_tokens=line.cache_read_tokens,
             cache_creation_tokens=line.cache_creation_tokens,
@@ -262,6 +274,28 @@ class _Reader:
             tools=[_tool(tool) for tool in line.tools],
             failures=[failure] if failure else [],
         )
+
+
+def _config(line: _Simulation) -> tuple[dict[str, Any], str | None]:
+    """The settings, and the YAML in which they were written."""
+    if isinstance(line.config, str):
+        try:
+            return yaml_text.mapping(line.config), line.config
+        except yaml_text.Refused as error:
+            raise _Misfit("configuration_refused", f"The configuration of {line.id!r} is refused: {error}.") from error
+    size = len(msgspec.json.encode(line.config))
+    if size > yaml_text.MAX_BYTES:
+        raise _Misfit(
+            "configuration_too_large",
+            f"The configuration of {line.id!r} has {size / 1e6:.1f} MB; at most {yaml_text.MAX_BYTES >> 20} MiB is "
+            "taken. Leave data out of it.",
+        )
+    return line.config, None
+
+
+def _model_of(simulation: Simulation | None) -> str | None:
+    model = simulation.config.get("model") if simulation else None
+    return model if isinstance(model, str) else None
 
 
 def _scenario(line: _Scenario) -> Scenario:

@@ -6,6 +6,7 @@ A document is decoded element by element, so one that cannot be understood costs
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import msgspec
+import zstandard
 
 from pipelines.sources.lines import SAMPLE_BYTES, UnusableLine, in_utc
 from pipelines.sources.outputs import Unreadable
@@ -20,6 +22,9 @@ from pipelines.sources.records import BadLine
 
 MAX_BYTES = 512 << 20
 """Decompressed size of the largest document that is read."""
+
+BROKEN_STREAM = (OSError, EOFError, zlib.error, zstandard.ZstdError)
+"""What reading a file raises that cannot be read, or decompressed, to its end."""
 
 _BLOCK_BYTES = 16 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -50,16 +55,12 @@ def opened(path: Path) -> BinaryIO:
     if magic.startswith(_GZIP_MAGIC):
         return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
     if magic == _ZSTD_MAGIC:
-        import zstandard
-
         return cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
     return raw
 
 
 def load(path: Path) -> bytes:
     """All bytes of the document, decompressed, at most MAX_BYTES. Raises Unreadable."""
-    import zstandard
-
     parts: list[bytes] = []
     size = 0
     with opened(path) as stream:
@@ -72,7 +73,7 @@ def load(path: Path) -> bytes:
                         "split it into several."
                     )
                 parts.append(part)
-        except (OSError, EOFError, zstandard.ZstdError) as error:
+        except BROKEN_STREAM as error:
             raise Unreadable(f"It cannot be read to its end ({error}); copy it again.") from error
     return b"".join(parts).removeprefix(_BOM)
 

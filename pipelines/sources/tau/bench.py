@@ -91,11 +91,11 @@ def read(document: Document) -> Iterator[Record]:
     for element in elements(data, data):
         try:
             result = _decode(element.raw)
+            if result.traj and not identity:
+                identity = content_hash(msgspec.json.decode(element.raw))[:32]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             yield bad_element(element, f"Result {element.number}", error)
             continue
-        if result.traj and not identity:
-            identity = content_hash(msgspec.json.decode(element.raw))[:32]
         results.append(result)
         places.append((element.line, element.offset))
     if results:

@@ -9,12 +9,29 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast, get_args
+from urllib.parse import urlsplit
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class SettingsError(ValueError):
     """A variable of the environment holds something that cannot be used."""
+
+
+EmbedderKind = Literal["built-in", "openai", "sentence-transformers"]
+
+
+@dataclass(frozen=True)
+class EmbedderSettings:
+    """What turns texts into vectors."""
+
+    kind: EmbedderKind = "built-in"
+    model: str | None = None
+    """Name of the model; None for the built-in one only."""
+    url: str | None = None
+    """Base address of an OpenAI-compatible endpoint, without ``/embeddings``; for ``openai`` only."""
+    api_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,7 @@ class Settings:
     """Name of this machine, kept as provenance."""
     redaction_key: str | None = None
     """Key of the keyed hashes that replace secrets; None means the key file under ``home``."""
+    embedder: EmbedderSettings = EmbedderSettings()
 
     @property
     def all_watched_folders(self) -> tuple[Path, ...]:
@@ -69,6 +87,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         project_prefixes=_project_prefixes(env.get("TRACEMILL_PROJECTS", "")),
         device_id=env.get("TRACEMILL_DEVICE_ID") or socket.gethostname(),
         redaction_key=env.get("TRACEMILL_REDACTION_KEY") or None,
+        embedder=_embedder(env),
     )
 
 
@@ -98,3 +117,30 @@ def _project_prefixes(text: str) -> dict[str, str]:
             )
         prefixes[prefix] = project
     return prefixes
+
+
+def _embedder(env: Mapping[str, str]) -> EmbedderSettings:
+    kind = env.get("TRACEMILL_EMBEDDER") or "built-in"
+    model = env.get("TRACEMILL_EMBEDDING_MODEL") or None
+    url = env.get("TRACEMILL_EMBEDDING_URL") or None
+    key = env.get("TRACEMILL_EMBEDDING_API_KEY") or None
+    if kind not in get_args(EmbedderKind):
+        raise SettingsError(f"TRACEMILL_EMBEDDER: {kind!r} is not known; choose {', '.join(get_args(EmbedderKind))}.")
+    if kind == "built-in":
+        return EmbedderSettings()
+    if model is None or len(model) > 200 or not model.isprintable():
+        raise SettingsError(f"TRACEMILL_EMBEDDING_MODEL must name the model that {kind} is to use, in one line.")
+    if kind == "openai" and not _is_web_address(url):
+        raise SettingsError(
+            "TRACEMILL_EMBEDDING_URL must be the address of an OpenAI-compatible endpoint, for example "
+            "https://api.openai.com/v1, without a password in it."
+        )
+    return EmbedderSettings(cast(EmbedderKind, kind), model, url, key)
+
+
+def _is_web_address(url: str | None) -> bool:
+    try:
+        parts = urlsplit(url or "")
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        return False

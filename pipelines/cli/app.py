@@ -123,6 +123,72 @@ def _query(
     _exit(query(statement, project=project, form="json" if as_json else "csv" if as_csv else "table", seconds=timeout))
 
 
+@app.command(name="embed")
+def _embed(as_json: Json = False) -> None:
+    """Make the vectors that `similar` compares, for every text that has none yet. Safe to repeat and to run twice.
+
+    \b
+    Examples:
+      tracemill embed
+      TRACEMILL_EMBEDDER=sentence-transformers TRACEMILL_EMBEDDING_MODEL=all-MiniLM-L6-v2 tracemill embed
+    """
+    from pipelines.cli.embed import embed
+
+    _exit(embed(as_json=as_json))
+
+
+@app.command(name="similar")
+def _similar(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="An error text, a task, a piece of a configuration.")],
+    project: Annotated[str | None, typer.Option(help="Project to look into; the only one when there is one.")] = None,
+    kind: Annotated[
+        str, typer.Option(help="What to look for: failure, scenario, configuration or trajectory.")
+    ] = "failure",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Find what resembles a text: failures with such an error, nearest first. Equal texts are one.
+
+    \b
+    Examples:
+      tracemill similar "connection timed out"
+      tracemill similar "refund a cancelled order" --kind scenario --limit 3
+      tracemill similar "KeyError: 'user_id'" --project storefront --json
+    """
+    from pipelines.cli.similar import similar
+
+    _exit(similar(text, project=project, kind=kind, limit=limit, as_json=as_json))
+
+
+@app.command(name="diff")
+def _diff(
+    configuration: Annotated[str, typer.Argument(metavar="CONFIG", help="Name of a configuration, or its config_id.")],
+    first: Annotated[int | None, typer.Argument(metavar="V1", min=1, help="Earlier version.")] = None,
+    last: Annotated[int | None, typer.Argument(metavar="V2", min=1, help="Later version.")] = None,
+    project: Annotated[str | None, typer.Option(help="Project to look into; the only one when there is one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what changed between two versions of a configuration, whether it was approved, and what it did.
+
+    Compares the last two versions when none are given. The effect is measured on scenarios that both were run with.
+
+    \b
+    Examples:
+      tracemill diff airline-agent
+      tracemill diff airline-agent 1 3 --project storefront --json
+    """
+    from pipelines.cli.diff import diff
+
+    if first is None or last is None:
+        if first is not None:
+            raise typer.BadParameter("Give both versions, or none for the last two.")
+        _exit(diff(configuration, None, project=project, as_json=as_json))
+    elif first >= last:
+        raise typer.BadParameter(f"Version {last} does not follow version {first}: give the earlier version first.")
+    else:
+        _exit(diff(configuration, (first, last), project=project, as_json=as_json))
+
+
 @app.command(name="doctor")
 def _doctor(as_json: Json = False) -> None:
     """Say what is wrong, and the command that mends it. Exit status 1 when something is wrong.

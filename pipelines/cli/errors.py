@@ -19,6 +19,7 @@ _SENTENCES = frozenset(
         "DagsterHomeError",
         "DbtProjectError",
         "EmbeddedServerError",
+        "EmbedderError",
         "InvalidDsnError",
         "MigrationError",
         "SettingsError",

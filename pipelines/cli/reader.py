@@ -68,23 +68,30 @@ def choose_project(settings: Settings, wanted: str | None) -> str:
 
 
 @contextmanager
-def ask(settings: Settings, statement: str, *, project: str, seconds: int) -> Iterator[Answer]:
-    """Runs ``statement`` inside ``project``. Raises psycopg.Error for what the database refuses."""
+def session(settings: Settings, *, project: str, seconds: int) -> Iterator[psycopg.Connection]:
+    """A read-only transaction as app_readonly inside ``project``, whose statements take ``seconds`` at most each."""
     platform = warehouse_dsn(settings)
     with connect(platform, role="tracemill_ingest", autocommit=True) as owner:
         lifetime = f"{seconds + 60} seconds"
         token = owner.execute("select app.open_session(%s, %s::interval)", [project, lifetime]).fetchone()
     with connect(_reader_dsn(settings, platform)) as connection:
-        connection.adapters.register_loader("timestamptz", _Timestamps)
         connection.read_only = True
         connection.execute("set role app_readonly")
         connection.execute(
-            "select set_config('app.token', %s, true), set_config('statement_timeout', %s, true), "
-            "set_config('cursor_tuple_fraction', '1', true)",
+            "select set_config('app.token', %s, true), set_config('statement_timeout', %s, true)",
             [token[0] if token else None, f"{seconds}s"],
         )
-        yield _run(connection, statement)
+        yield connection
         connection.rollback()
+
+
+@contextmanager
+def ask(settings: Settings, statement: str, *, project: str, seconds: int) -> Iterator[Answer]:
+    """Runs ``statement`` inside ``project``. Raises psycopg.Error for what the database refuses."""
+    with session(settings, project=project, seconds=seconds) as connection:
+        connection.adapters.register_loader("timestamptz", _Timestamps)
+        connection.execute("select set_config('cursor_tuple_fraction', '1', true)")
+        yield _run(connection, statement)
 
 
 def describe(error: psycopg.Error, statement: str, seconds: int) -> str:

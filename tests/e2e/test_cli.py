@@ -29,7 +29,7 @@ from pipelines.samples import SampleTruth, generate
 Run = Callable[..., "Done"]
 
 COMMANDS = [
-    *(["ingest"], ["aggregate"], ["query"], ["doctor"], ["demo"], ["ui"]),
+    *(["ingest"], ["aggregate"], ["query"], ["embed"], ["similar"], ["diff"], ["doctor"], ["demo"], ["ui"]),
     *(["db", name] for name in ("start", "stop", "url", "migrate", "status", "shell")),
 ]
 

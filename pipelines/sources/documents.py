@@ -56,8 +56,12 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
+    "arc_eval": Format("pipelines.sources.arc_eval"),
     "dspy": Format("pipelines.sources.dspy"),
+    "evaluation_jsonl": Format("pipelines.sources.evaluation_jsonl"),
     "runs_json": Format("pipelines.sources.runs_json"),
+    "tau2": Format("pipelines.sources.tau.tau2"),
+    "tau_bench": Format("pipelines.sources.tau.bench"),
 }
 """By name; asked in this order."""
 

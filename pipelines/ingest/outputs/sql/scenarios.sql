@@ -23,5 +23,15 @@ cross join lateral jsonb_to_record(s.body) as b (
     source_id text,
     estimated_duration_ms bigint
 )
-where s.kind = 'scenario'
+where
+    s.kind = 'scenario'
+    -- A document that only mentions a scenario takes nothing from what another has said about it.
+    and (
+        b.task_prompt is not null
+        or nullif(b.ground_truth, 'null') is not null
+        or not exists (
+            select from raw.scenarios as known
+            where known.project_id = s.project_id and known.scenario_id = b.scenario_id
+        )
+    )
 order by s.project_id, b.scenario_id, s.record_number

@@ -91,7 +91,7 @@ class _Outcome(_Strict, tag="outcome"):
     epoch: Annotated[int, msgspec.Meta(ge=1)] = 1
     time: datetime | None = None
     status: OutcomeStatus | None = None
-    score: float | None = None
+    score: float | bool | None = None
     score_scale: Scale | None = None
     passed: bool | None = None
     duration_ms: _Amount | None = None
@@ -256,7 +256,7 @@ class _Reader:
             epoch=line.epoch,
             execution_time=_utc(line.time) or self.modified_at,
             status=line.status or ("error" if line.error else "success"),
-            score_raw=line.score,
+            score_raw=None if line.score is None else float(line.score),
             score_scale=line.score_scale or (known.score_scale if known else UNIT),
             is_passed=line.passed,
             execution_time_ms=line.duration_ms,

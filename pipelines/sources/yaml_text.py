@@ -33,7 +33,7 @@ def parse(text: str) -> Any:
         _measure(yaml.parse(text, Loader=_LOADER))
         return _plain(yaml.load(text, Loader=_LOADER))  # noqa: S506  # a safe loader, with libyaml where it is there
     except yaml.YAMLError as error:
-        raise Refused(f"the YAML cannot be read: {_in_one_line(error)}") from error
+        raise Refused(f"the YAML cannot be read: {_in_one_line(error, text)}") from error
     except (ValueError, OverflowError, UnicodeError) as error:
         if isinstance(error, Refused):
             raise
@@ -97,7 +97,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _in_one_line(error: yaml.YAMLError) -> str:
+def _in_one_line(error: yaml.YAMLError, text: str) -> str:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error)
-    return " ".join(f"{problem} (line {mark.line + 1})".split()) if mark else " ".join(str(problem).split())
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    # What is missing at the end is missed on the line after it.
+    return f"{problem} (line {min(mark.line, text.count(chr(10))) + 1} of it)" if mark else problem

@@ -8,7 +8,7 @@ Prompt tokens include cached ones without saying how many, so only their total i
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -30,7 +30,8 @@ from pipelines.sources.outputs import (
 from pipelines.sources.records import BadLine
 from pipelines.sources.steps import bounded
 
-from .conversation import Call, Message, conversation
+from .conversation import Message, conversation
+from .schema import AgentUsage, Criteria, Info, Results, SimulationRun, Task, Tick
 
 RESULTS = "results.json"
 SIMULATIONS = "simulations"
@@ -53,101 +54,9 @@ _CUT_SHORT: dict[str, tuple[OutcomeStatus, FailureCategory | None]] = {
 _NOT_SETTINGS = frozenset({"git_commit", "num_trials", "seed"})
 """Of a run's ``info``: what may differ between runs of one configuration."""
 
-
-class _Action(msgspec.Struct):
-    name: str
-    requestor: str = "assistant"
-
-
-class _Criteria(msgspec.Struct):
-    actions: list[_Action] | None = None
-
-
-class _UserScenario(msgspec.Struct):
-    instructions: Any = None
-
-
-class _Task(msgspec.Struct):
-    id: str | int
-    user_scenario: _UserScenario = msgspec.field(default_factory=_UserScenario)
-    evaluation_criteria: msgspec.Raw = msgspec.Raw()
-
-
-class _Party(msgspec.Struct):
-    llm: str | None = None
-
-
-class _Environment(msgspec.Struct):
-    domain_name: str = "unknown"
-
-
-class _Info(msgspec.Struct):
-    agent_info: _Party
-    environment_info: _Environment
-    num_trials: int = 1
-
-
-class _Results(msgspec.Struct):
-    info: msgspec.Raw
-    tasks: msgspec.Raw = msgspec.Raw(b"[]")
-    timestamp: str | None = None
-    simulations: msgspec.Raw = msgspec.Raw(b"[]")
-
-
-class _RewardInfo(msgspec.Struct):
-    reward: float | None = None
-    reward_breakdown: dict[str, float] | None = None
-
-
-class _Tick(msgspec.Struct):
-    """One moment of a conversation by voice, in which everybody may act."""
-
-    timestamp: str | None = None
-    agent_chunk: Message | None = None
-    user_chunk: Message | None = None
-    agent_tool_calls: list[Call] = []
-    agent_tool_results: list[Message] = []
-    user_tool_calls: list[Call] = []
-    user_tool_results: list[Message] = []
-
-
-class _UsageRecord(msgspec.Struct):
-    input_tokens: int | None = None
-    input_cached_tokens: int | None = None
-    output_tokens: int | None = None
-    billable: bool = True
-
-
-class _AgentUsage(msgspec.Struct):
-    records: list[_UsageRecord] = []
-    cost: float | None = None
-
-
-class _Simulation(msgspec.Struct):
-    id: str
-    task_id: str | int
-    termination_reason: str
-    timestamp: str | None = None
-    start_time: str | None = None
-    end_time: str | None = None
-    duration: float | None = None
-    """Seconds."""
-    trial: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    seed: int | None = None
-    mode: str | None = None
-    agent_cost: float | None = None
-    user_cost: float | None = None
-    agent_usage: _AgentUsage | None = None
-    reward_info: _RewardInfo | None = None
-    messages: list[Message] | None = None
-    ticks: list[_Tick] | None = None
-    info: dict[str, Any] | None = None
-    hallucination_retries_used: int = 0
-
-
-_decode_results = msgspec.json.Decoder(_Results).decode
-_decode_task = msgspec.json.Decoder(_Task).decode
-_decode_simulation = msgspec.json.Decoder(_Simulation).decode
+_decode_results = msgspec.json.Decoder(Results).decode
+_decode_task = msgspec.json.Decoder(Task).decode
+_decode_simulation = msgspec.json.Decoder(SimulationRun).decode
 _ERRORS = (msgspec.MsgspecError, UnusableLine, UnicodeDecodeError, RecursionError)
 
 
@@ -183,7 +92,7 @@ def read(document: Document) -> Iterator[Record]:
         )
     try:
         results = _decode_results(data)
-        info = msgspec.json.decode(results.info, type=_Info)
+        info = msgspec.json.decode(results.info, type=Info)
         settings = msgspec.json.decode(results.info, type=dict[str, Any])
         started = moment(results.timestamp, "The run's timestamp")
     except _ERRORS as error:
@@ -198,11 +107,11 @@ class _Run:
     def __init__(
         self,
         document: Document,
-        info: _Info,
+        info: Info,
         settings: dict[str, Any],
         started: datetime | None,
         data: bytes,
-        results: _Results,
+        results: Results,
     ) -> None:
         self.document, self.info, self.results, self.data = document, info, results, data
         self.domain = info.environment_info.domain_name
@@ -248,7 +157,7 @@ class _Run:
             try:
                 task = _decode_task(element.raw)
                 criteria = _given(task.evaluation_criteria)
-                actions = (msgspec.convert(criteria, _Criteria).actions if criteria else None) or []
+                actions = (msgspec.convert(criteria, Criteria).actions if criteria else None) or []
             except _ERRORS as error:
                 yield bad_element(element, f"Task {element.number}", error)
                 continue
@@ -281,7 +190,7 @@ class _Run:
         for number, path in enumerate(sorted((folder / SIMULATIONS).glob("*.json")), 1):
             yield Element(number, 1, 0, load(path)), f" ({SIMULATIONS}/{path.name})"
 
-    def _simulation(self, simulation: _Simulation, element: Element) -> Iterator[Record]:
+    def _simulation(self, simulation: SimulationRun, element: Element) -> Iterator[Record]:
         task_id, trial = str(simulation.task_id), simulation.trial or 0
         if (task_id, trial) in self.attempts:
             detail = f"Task {task_id}, trial {trial} is there twice; the first is loaded. Keep one of them."
@@ -294,7 +203,7 @@ class _Run:
             yield self._scenario(task_id)
         yield outcome
 
-    def _outcome(self, simulation: _Simulation, element: Element) -> Outcome:
+    def _outcome(self, simulation: SimulationRun, element: Element) -> Outcome:
         started = moment(simulation.start_time, "start_time")
         ended = moment(simulation.end_time, "end_time") or moment(simulation.timestamp, "timestamp")
         talk = conversation(simulation.messages if simulation.messages is not None else _spoken(simulation.ticks or []))
@@ -342,7 +251,7 @@ class _Run:
         return outcome
 
 
-def _end(simulation: _Simulation) -> tuple[OutcomeStatus, list[Failure]]:
+def _end(simulation: SimulationRun) -> tuple[OutcomeStatus, list[Failure]]:
     """How the conversation ended, and the failure where it did not come to its own end."""
     reason = simulation.termination_reason
     if reason in _ENDS:
@@ -353,7 +262,7 @@ def _end(simulation: _Simulation) -> tuple[OutcomeStatus, list[Failure]]:
     return status, [Failure(message=message, failure_type=reason, category=category)]
 
 
-def _add_usage(outcome: Outcome, usage: _AgentUsage) -> None:
+def _add_usage(outcome: Outcome, usage: AgentUsage) -> None:
     """Usage of agents by voice, which providers report apart from the messages."""
     records = [record for record in usage.records if record.billable]
     prompt = _total(*(record.input_tokens for record in records))
@@ -366,7 +275,7 @@ def _add_usage(outcome: Outcome, usage: _AgentUsage) -> None:
         outcome.cost_usd = usage.cost
 
 
-def _spoken(ticks: Iterable[_Tick]) -> Iterator[Message]:
+def _spoken(ticks: Iterable[Tick]) -> Iterator[Message]:
     """Messages of a conversation by voice: what one party says without a break is one of them."""
     speaking: Message | None = None
     for tick in ticks:

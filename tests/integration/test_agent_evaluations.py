@@ -1,0 +1,154 @@
+"""tau-bench, tau2, arc-eval and JSONL → raw tables: what the files hold, once, and the bad lines in quarantine."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines import ingest
+from pipelines.samples import agent_evaluations
+from pipelines.settings import REPOSITORY, Settings
+from tests import warehouse
+
+TABLES = (
+    "configurations", "config_versions", "config_diffs", "scenarios", "simulations", "simulation_scenarios", "outcomes",
+    "tool_usage", "failure_patterns",
+)  # fmt: skip
+
+
+def run(settings: Settings, *paths: Path, **options: Any) -> ingest.IngestReport:
+    return ingest.run(paths, dsn=settings.database_url, settings=settings, **{"jobs": 1, **options})
+
+
+def one(connection: psycopg.Connection, query: str) -> tuple[Any, ...]:
+    (row,) = connection.execute(query).fetchall()
+    return tuple(row)
+
+
+def contents(connection: psycopg.Connection) -> dict[str, list[tuple[Any, ...]]]:
+    return {table: warehouse.rows_of(connection, "raw", table, without={"updated_at"}) for table in TABLES}
+
+
+def test_the_samples_are_loaded_as_they_were_made(settings, connection, tmp_path):
+    truth = agent_evaluations.write(tmp_path / "storefront")
+    report = run(settings, tmp_path)
+    assert not report.problems
+    assert one(connection, "select count(*), array_agg(distinct project_id) from raw.simulations") == (
+        truth.simulations, ["storefront"],
+    )  # fmt: skip
+    *counts, cost = one(
+        connection,
+        "select count(*), count(*) filter (where is_passed), count(*) filter (where status in ('error', 'timeout')), "
+        "sum(output_tokens), sum(cost_usd) filter (where cost_status = 'reported') from raw.outcomes",
+    )
+    assert counts == [truth.outcomes, truth.passed, truth.unfinished, truth.output_tokens]
+    assert float(cost) == pytest.approx(truth.cost_usd, abs=1e-9)
+    assert one(connection, "select count(*), count(*) filter (where status = 'error') from raw.tool_usage") == (
+        truth.tool_calls,
+        truth.tool_errors,
+    )
+    assert one(connection, "select count(distinct outcome_id) from raw.failure_patterns") == (truth.unfinished,)
+    assert one(
+        connection,
+        "select max(version_number), count(distinct d.diff_id) from raw.config_versions as v "
+        "inner join raw.configurations as c using (project_id, config_id) "
+        "left join raw.config_diffs as d using (project_id, config_id) where c.name = 'support agent'",
+    ) == (2, 1)
+
+
+def test_the_same_bytes_are_written_every_time(tmp_path):
+    first, second = agent_evaluations.write(tmp_path / "a"), agent_evaluations.write(tmp_path / "b")
+    assert first.outcomes == second.outcomes > 50
+    for path in (path for path in (tmp_path / "a").rglob("*") if path.is_file()):
+        twin = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert (path.read_bytes(), path.stat().st_mtime) == (twin.read_bytes(), twin.stat().st_mtime)
+
+
+def test_reading_everything_again_changes_nothing(settings, connection, tmp_path):
+    agent_evaluations.write(tmp_path / "storefront")
+    run(settings, tmp_path)
+    before = contents(connection)
+    assert run(settings, tmp_path).files_by_state["new"] == 0
+    shutil.copytree(tmp_path / "storefront", tmp_path / "elsewhere" / "storefront")
+    report = run(settings, tmp_path / "elsewhere")
+    assert report.files_by_state["new"] > 0
+    connection.rollback()
+    assert contents(connection) == before
+
+
+def test_the_corpus_is_loaded_in_full(settings, connection, corpus):
+    report = run(settings, corpus / "tau_bench", corpus / "arc_eval")
+    assert not report.problems
+    assert one(
+        connection,
+        "select count(*), count(*) filter (where is_passed) from raw.outcomes where project_id = 'tau_bench'",
+    ) == (200, 84)
+    assert one(connection, "select count(*) from raw.tool_usage where project_id = 'tau_bench'") == (1164,)
+    assert one(connection, "select count(*) from raw.outcomes where project_id <> 'tau_bench'") == (143,)
+
+
+def test_the_sample_of_the_page_is_ingested(settings, connection, tmp_path):
+    page = (REPOSITORY / "docs" / "formats" / "evaluation-jsonl.md").read_text()
+    (tmp_path / "support").mkdir()
+    (tmp_path / "support" / "sample.jsonl").write_text(page.partition("```jsonl\n")[2].partition("```")[0])
+    assert not run(settings, tmp_path).problems
+    assert one(
+        connection,
+        "select count(*), sum(tokens_used), count(*) filter (where cost_status = 'computed') from raw.outcomes",
+    ) == (3, 2100 + 240 + 1900 + 310, 2)
+    assert one(connection, "select failure_type, failure_category from raw.failure_patterns") == (
+        "ToolTimeout",
+        "timeout",
+    )
+
+
+def test_bad_lines_are_quarantined_and_the_rest_is_loaded(settings, connection, tmp_path):
+    simulation = {"type": "simulation", "id": "r1", "config": {"model": "m"}, "scenarios": ["s", "nobody"]}
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{after}: &{after} [{', '.join([f'*{name}'] * 10)}]\n"
+        for name, after in zip("abcdefg", "bcdefgh", strict=True)
+    )
+    lines = [
+        simulation,
+        {"type": "scenario", "id": "s", "prompt": "q"},
+        {"type": "outcome", "scenario": "s", "score": 0.5},
+        {"type": "outcome", "scenario": "s", "epoch": 2, "score": 1.5},
+        {"type": "outcome", "scenario": "nobody"},
+        {"type": "simulation", "id": "r2", "config": bomb},
+        {"type": "simulation", "id": "r3", "config": "x: " + "y" * 5_000_000},
+        {"type": "simulation", "id": "r4", "config": {"model": "m"}, "started_at": "2026-03-02T00:00:00Z",
+         "completed_at": "2026-03-01T00:00:00Z"},
+        {"type": "outcome", "simulation": "r9", "scenario": "s"},
+    ]  # fmt: skip
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = run(settings, path, project="shop")
+    connection.rollback()
+    rows = connection.execute("select line_number, reason from ops.quarantined_records order by 1, 2").fetchall()
+    assert rows == [
+        (1, "unknown_scenario"),
+        (4, "score_outside_scale"),
+        (5, "unknown_scenario"),
+        (6, "configuration_refused"),
+        (7, "configuration_refused"),
+        (8, "ends_before_start"),
+        (9, "unknown_simulation"),
+    ]
+    assert report.quarantined == len(rows)
+    assert one(connection, "select count(*), min(score_raw) from raw.outcomes") == (1, 0.5)
+    assert one(connection, "select array_agg(source_key) from raw.simulations") == (["r1"],)
+
+
+def test_a_document_that_only_mentions_a_scenario_takes_nothing_from_it(settings, connection, tmp_path):
+    truth = agent_evaluations.write(tmp_path / "storefront")
+    run(settings, tmp_path)
+    before = warehouse.rows_of(connection, "raw", "scenarios", without={"updated_at"})
+    folder = next(path for path in truth.files if path.is_dir())
+    results = json.loads((folder / "results.json").read_bytes())
+    (folder / "results.json").write_text(json.dumps(results | {"tasks": [], "timestamp": "2026-10-01T00:00:00"}))
+    assert run(settings, tmp_path).records["simulations"].inserted == 1
+    connection.rollback()
+    assert warehouse.rows_of(connection, "raw", "scenarios", without={"updated_at"}) == before

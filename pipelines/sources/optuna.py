@@ -45,11 +45,17 @@ if TYPE_CHECKING:
 TABLES = frozenset({"studies", "study_directions", "trials", "trial_params", "version_info"})
 
 _MIPRO_PARAMETER = re.compile(r"\d+_predictor_(instruction|demos)")
-_SAMPLERS = (("tpe:", "bayesian"), ("gp:", "bayesian"), ("grid_id", "grid_search"), ("cma", "genetic"), ("nsga", "genetic"))
+_SAMPLERS = (
+    ("tpe:", "bayesian"),
+    ("gp:", "bayesian"),
+    ("grid_id", "grid_search"),
+    ("cma", "genetic"),
+    ("nsga", "genetic"),
+)
 """What samplers write into the system attributes of trials, and what kind of optimizer each is."""
 
 
-def matches(path: Path, head: bytes) -> bool:  # noqa: ARG001
+def matches(path: Path, head: bytes) -> bool:
     """Whether the file is a SQLite database with Optuna's tables, or lies beside one as a part of it."""
     return holds_tables(path, TABLES)
 
@@ -80,7 +86,9 @@ def _storage(url: str, *, is_copy: bool) -> Iterator["RDBStorage"]:
         import optuna
         import sqlalchemy
     except ImportError as error:
-        raise Unreadable("It holds Optuna studies; pip install 'tracemill[optuna]' lets tracemill read them.") from error
+        raise Unreadable(
+            "It holds Optuna studies; pip install 'tracemill[optuna]' lets tracemill read them."
+        ) from error
     try:
         engine = sqlalchemy.create_engine(url)
         if not set(sqlalchemy.inspect(engine).get_table_names()) >= {*TABLES, "alembic_version"}:
@@ -94,10 +102,14 @@ def _storage(url: str, *, is_copy: bool) -> Iterator["RDBStorage"]:
             storage.remove_session()
             storage.engine.dispose()
     except ImportError as error:
-        raise Unreadable(f"Its database needs a driver that is not installed ({error}); install it with pip.") from error
+        raise Unreadable(
+            f"Its database needs a driver that is not installed ({error}); install it with pip."
+        ) from error
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        raise Unreadable(f"The Optuna storage cannot be read: {reason}; check its address and that it is whole.") from error
+        raise Unreadable(
+            f"The Optuna storage cannot be read: {reason}; check its address and that it is whole."
+        ) from error
 
 
 def _settle_version(storage: "RDBStorage", *, is_copy: bool) -> None:
@@ -119,10 +131,10 @@ def _settle_version(storage: "RDBStorage", *, is_copy: bool) -> None:
 def _records(storage: "RDBStorage") -> Iterator[Record]:
     for study in storage.get_all_studies():
         try:
-            trials, damaged = storage.get_all_trials(study._study_id, deepcopy=False), []
+            trials = storage.get_all_trials(study._study_id, deepcopy=False)
         except _DAMAGED:
             trials, damaged = _trials_one_by_one(storage, study)
-        yield from damaged
+            yield from damaged
         # A name is a study's own only within its storage; with the instant it began it is the same in every copy.
         if any(trial.datetime_start is not None for trial in trials):
             yield from _Study(study, trials).records()
@@ -134,7 +146,8 @@ _DAMAGED = (ValueError, LookupError, TypeError, AssertionError)
 
 def _trials_one_by_one(storage: "RDBStorage", study: "FrozenStudy") -> tuple[list["FrozenTrial"], list[BadLine]]:
     """The trials that can be read, and a note on each that cannot."""
-    trials, damaged = [], []
+    trials: list[FrozenTrial] = []
+    damaged: list[BadLine] = []
     number = 0
     while True:
         try:

@@ -13,8 +13,8 @@ from pathlib import Path
 from pipelines.sources.outputs import Unreadable
 
 MAGIC = b"SQLite format 3\x00"
-COMPANIONS = ("-wal", "-shm", "-journal")
-"""Ends of the names of files that SQLite keeps beside a database."""
+COMPANIONS = ("-wal", "-journal")
+"""Ends of the names of files beside a database that hold a part of it."""
 
 _BUSY_SECONDS = 5.0
 _WAL_MODE = 2

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 TABLES = frozenset({"alembic_version", "experiments", "runs", "params", "metrics", "latest_metrics", "tags"})
 
 _ID = r"(?:[0-9a-f]{32}|tr-[0-9a-f]{32}|m-[0-9a-f]{32})"
-_OF_RUN = re.compile(rf"^(?P<above>.+)/(?P<id>{_ID})/(?:artifacts|metrics|params|tags|inputs|outputs|meta\.yaml)(?:/|$)")
+_OF_RUN = re.compile(
+    rf"^(?P<above>.+)/(?P<id>{_ID})/(?:artifacts|metrics|params|tags|inputs|outputs|meta\.yaml)(?:/|$)"
+)
 _DATABASE_NAMES = (".db", ".sqlite", ".sqlite3")
 _LEVELS = 3
 """Folders above a run's artifacts in which its database is looked for: artifacts/, an experiment's, the store's."""
@@ -49,8 +51,8 @@ def root_of(path: Path, head: bytes) -> Path | None:
     for candidate in (folder, *folder.parents)[:_LEVELS]:
         if _is_experiment(candidate):
             return candidate.parent
-        if (database := _database_in(candidate)) is not None:
-            return database
+        if (beside := _database_in(candidate)) is not None:
+            return beside
     return None
 
 

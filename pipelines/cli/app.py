@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -48,7 +47,10 @@ def _root(
 @app.command(name="ingest")
 def _ingest(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Logs and other outputs, or folders that hold some.")
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="Logs and other outputs, folders that hold some, or Optuna storages by address."
+        ),
     ],
     project: Annotated[
         str | None, typer.Option(help="Project that the records go to; else found from each log's working directory.")
@@ -68,6 +70,7 @@ def _ingest(
       tracemill ingest ~/.claude/projects
       tracemill ingest run.jsonl.gz --project storefront
       tracemill ingest logs/ --jobs 4 --json
+      tracemill ingest postgresql://reader@tuning.example/optuna --project storefront
     """
     from pipelines.cli.ingest import ingest
 

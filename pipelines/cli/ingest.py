@@ -18,10 +18,14 @@ _NAMES = {"command_executions": "executions"}
 _SHOWN_PROBLEMS = 20
 
 
-def ingest(paths: Sequence[Path], *, project: str | None, source: str, jobs: int, as_json: bool) -> int:
-    """Ingests ``paths``; 1 when something was quarantined or could not be used."""
+def ingest(places: Sequence[str], *, project: str | None, source: str, jobs: int, as_json: bool) -> int:
+    """Ingests ``places``, paths and storage addresses; 1 when something was quarantined or could not be used."""
     if source != "auto" and source not in (known := _formats()):
         raise typer.BadParameter(f"--source {source!r} is not known: choose one of auto, {', '.join(known)}.")
+    # Optuna names a file by an address, too; a file can be copied and known again.
+    places = [place.removeprefix("sqlite:///") for place in places]
+    storages = [place for place in places if "://" in place]
+    paths = [Path(place) for place in places if "://" not in place]
     for path in paths:
         if not path.expanduser().exists():
             raise typer.BadParameter(f"{path} does not exist; give a log file or a folder that holds some.")
@@ -31,7 +35,14 @@ def ingest(paths: Sequence[Path], *, project: str | None, source: str, jobs: int
     dsn = ready_warehouse(settings)
     with ingest_progress() as show:
         report = work.run(
-            paths, dsn=dsn, settings=settings, project=project, source=source, jobs=jobs, on_progress=show
+            paths,
+            dsn=dsn,
+            settings=settings,
+            storages=storages,
+            project=project,
+            source=source,
+            jobs=jobs,
+            on_progress=show,
         )
     if as_json:
         print_json(report.to_json())

@@ -40,15 +40,17 @@ def run(
     *,
     dsn: str,
     settings: Settings,
+    storages: Sequence[str] = (),
     project: str | None = None,
     source: str = "auto",
     jobs: int = 2,
     on_progress: OnProgress | None = None,
 ) -> IngestReport:
-    """Ingests all logs under ``paths``; safe to repeat and to run several times at once.
+    """Ingests all logs under ``paths`` and what the Optuna ``storages`` at these addresses hold.
 
-    Raises files.Unreadable for a path that does not exist, projects.BadProject for an id that cannot be one and
-    psycopg.Error when the database fails; what was committed before stands, and the next run goes on from there.
+    Safe to repeat and to run several times at once. Raises files.Unreadable for a path that does not exist,
+    projects.BadProject for an id that cannot be one and psycopg.Error when the database fails; what was committed
+    before stands, and the next run goes on from there.
     """
     from pipelines.ingest.redaction import load_key
 
@@ -59,7 +61,7 @@ def run(
         projects.checked(project)
     found = files.find(paths)
     report = IngestReport()
-    if not found:
+    if paths and not found:
         report.problems.append(
             Problem(shown, "no_logs", f"{shown} holds no files; give the folder that your client logs to.")
         )
@@ -75,10 +77,11 @@ def run(
                 report.files_by_state["unchanged"] += 1
             else:
                 pending.append(file)
-        if pending:
+        if pending or storages:
             from pipelines.ingest.worker import Job
 
             job = Job(dsn, key, settings.device_id, project, source, dict(settings.project_prefixes))
+        if pending:
             tracker = _Tracker(pending, len(found), started, on_progress)
             known = {keys[file.path]: known[keys[file.path]] for file in pending if keys[file.path] in known}
             if jobs <= 1 or sum(file.size for file in pending) < ALONE_BYTES:
@@ -86,7 +89,9 @@ def run(
             else:
                 report.add(_share(job, pending, known, keys, jobs, tracker))
             if report.documents:
-                report.add(_load_documents(job, connection, report.documents, tracker.advance))
+                report.add(_loader(job, connection).load(report.documents, tracker.advance))
+        for url in storages:
+            report.add(_loader(job, connection).load_storage(url))
     if (
         found
         and not report.problems
@@ -141,13 +146,13 @@ def _work(
     return Worker(job, connection).ingest(pending, known, advance)
 
 
-def _load_documents(job: Any, connection: psycopg.Connection[Any], found: Any, advance: Any) -> IngestReport:
+def _loader(job: Any, connection: psycopg.Connection[Any]) -> Any:
     from pipelines.ingest import merge
     from pipelines.ingest.outputs import Loader
     from pipelines.ingest.redaction import Redactor
 
     merge.prepare(connection, job.device_id)
-    loader = Loader(
+    return Loader(
         connection,
         Redactor(job.key),
         job.key,
@@ -155,7 +160,6 @@ def _load_documents(job: Any, connection: psycopg.Connection[Any], found: Any, a
         project=job.project,
         project_prefixes=job.project_prefixes,
     )
-    return loader.load(found, advance)
 
 
 def _groups(pending: Sequence[LogFile], jobs: int) -> Iterator[list[LogFile]]:

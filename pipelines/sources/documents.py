@@ -56,9 +56,12 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
+    # First, for it knows its artifacts by their place, and some of them are programs of DSPy.
+    "mlflow": Format("pipelines.sources.mlflow"),
     "arc_eval": Format("pipelines.sources.arc_eval"),
     "dspy": Format("pipelines.sources.dspy"),
     "evaluation_jsonl": Format("pipelines.sources.evaluation_jsonl"),
+    "optuna": Format("pipelines.sources.optuna"),
     "runs_json": Format("pipelines.sources.runs_json"),
     "tau2": Format("pipelines.sources.tau.tau2"),
     "tau_bench": Format("pipelines.sources.tau.bench"),

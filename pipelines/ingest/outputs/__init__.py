@@ -5,10 +5,12 @@ has changed is merged anew. What is wrong with a record puts it into quarantine,
 is reported and tried again at the next run.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -20,11 +22,14 @@ from pipelines.ingest.outputs import merge
 from pipelines.ingest.outputs.staging import Staging, bad_line_row
 from pipelines.ingest.redaction import Redactor
 from pipelines.ingest.report import MAX_PROBLEMS, IngestReport, Problem, TableCounts
+from pipelines.sources import optuna
 from pipelines.sources.documents import FORMATS, Document
-from pipelines.sources.outputs import Unreadable
+from pipelines.sources.outputs import Record, Unreadable
 from pipelines.sources.records import BadLine
 
 _PARTITIONED = ["outcomes", "tool_usage", "failure_patterns"]
+
+Read = Callable[[], Iterator[Record]]
 
 Advance = Callable[[int, int], None]
 """Called with files and bytes done since the last call."""
@@ -64,24 +69,54 @@ class Loader:
         entry = self._entry(source, file, project_id)
         old = ledger.load(self._connection, [entry.file_key]).get(entry.file_key)
         self._connection.commit()
-        if old is not None and old.holds_all_of(file):
+        # A folder's size and time are those of all its files; a file says nothing of what lies beside it.
+        is_alone = file.path.is_dir() or all(member.path == file.path for member in members)
+        if old is not None and old.holds_all_of(file) and is_alone:
             report.files_by_state["unchanged"] += len(members)
             return
         # A folder's files are in the ledger too, so that the next run need not look into them.
         parts = [self._entry(source, member, project_id) for member in members if member.path != file.path]
-        state = "new" if old is None else "replaced"
+        read = partial(FORMATS[source].read, Document(file.path, file.modified_at))
+        is_loaded = self._try(read, entry, parts, report)
+        report.bytes_read += file.size if is_loaded else 0
+        state = "failed" if not is_loaded else "new" if old is None else "replaced"
+        report.files_by_state[state] += len(members)
+
+    def load_storage(self, url: str) -> IngestReport:
+        """Loads the studies of the Optuna storage at ``url``; each time, for a server does not say what has changed."""
+        report = IngestReport()
+        address = urlsplit(url)
+        place = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
+        entry = LedgerEntry(
+            file_key=files.keyed_hash(self._key, place, self._project or ""),
+            path=self._redactor.path(place),
+            device_id=self._device_id,
+            source="optuna",
+            project_id=self._project or projects.project_of(address.path, Path(), {}, self._redactor),
+            size_bytes=0,
+            modified_at=self._now,
+            content_key=files.content_key(self._key, place.encode()),
+            is_read_to_end=True,
+        )
+        is_loaded = self._try(partial(optuna.read_storage, url), entry, [], report)
+        report.files_by_state["new" if is_loaded else "failed"] += 1
+        return report
+
+    def _try(self, read: Read, entry: LedgerEntry, parts: Sequence[LedgerEntry], report: IngestReport) -> bool:
+        """Whether the document could be loaded; why not goes into the report."""
         try:
-            self._store(source, file, entry, parts, report)
-            report.bytes_read += file.size
+            self._store(read, entry, parts, report)
         except (Unreadable, OSError) as error:
             self._connection.rollback()
-            state, told = "failed", self._redactor.text(str(error))
+            told = self._redactor.text(str(error))
             report.problems.append(Problem(entry.path, "unreadable", f"{entry.path} was not read: {told}"))
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             self._connection.rollback()
-            state, told = "failed", self._redactor.text(str(error).splitlines()[0])
+            told = self._redactor.text(str(error).splitlines()[0])
             report.problems.append(Problem(entry.path, "refused", f"{entry.path} could not be stored: {told}"))
-        report.files_by_state[state] += len(members)
+        else:
+            return True
+        return False
 
     def _entry(self, source: str, file: LogFile, project_id: str) -> LedgerEntry:
         return LedgerEntry(
@@ -96,13 +131,11 @@ class Loader:
             is_read_to_end=True,
         )
 
-    def _store(
-        self, source: str, file: LogFile, entry: LedgerEntry, parts: Sequence[LedgerEntry], report: IngestReport
-    ) -> None:
+    def _store(self, read: Read, entry: LedgerEntry, parts: Sequence[LedgerEntry], report: IngestReport) -> None:
         assert entry.project_id is not None  # noqa: S101 (a document always has one)
-        staging = Staging(self._redactor, source, entry.project_id, self._now, file.modified_at)
-        records = FORMATS[source].read(Document(file.path, file.modified_at))
-        merge.stage(self._connection, staging.rows(records))
+        assert entry.source is not None  # noqa: S101 (and is of a known format)
+        staging = Staging(self._redactor, entry.source, entry.project_id, self._now, entry.modified_at)
+        merge.stage(self._connection, staging.rows(read()))
         self._connection.commit()
         projects.register(self._connection, staging.projects)
         if staging.first_at is not None and staging.last_at is not None:
@@ -113,7 +146,7 @@ class Loader:
             self._connection.commit()
         with self._connection.transaction():
             misfits = merge.refused(self._connection, staging.projects)
-            counts = merge.merge(self._connection, source, entry.file_key)
+            counts = merge.merge(self._connection, entry.source, entry.file_key)
             bad = staging.bad + [
                 BadLine(m.line, m.offset, 0, m.reason, m.detail, m.sample.encode("utf-8", "replace")) for m in misfits
             ]

@@ -59,6 +59,8 @@ FORMATS: Mapping[str, Format] = {
     "arc_eval": Format("pipelines.sources.arc_eval"),
     "dspy": Format("pipelines.sources.dspy"),
     "evaluation_jsonl": Format("pipelines.sources.evaluation_jsonl"),
+    "inspect": Format("pipelines.sources.inspect_logs"),
+    "promptfoo": Format("pipelines.sources.promptfoo"),
     "runs_json": Format("pipelines.sources.runs_json"),
     "tau2": Format("pipelines.sources.tau.tau2"),
     "tau_bench": Format("pipelines.sources.tau.bench"),

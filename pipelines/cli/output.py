@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from pipelines.ingest.report import Progress
 
 _LONGEST_CELL = 80
+_REFRESH_SECONDS = 0.1
 
 
 def encode_json(value: Any) -> str:
@@ -121,16 +123,24 @@ def ingest_progress() -> Iterator["Callable[[Progress], None] | None"]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        auto_refresh=False,  # by a thread, beside which no worker could be forked
     )
     with bar:
         task = bar.add_task("ingest", total=None, files="looking for files")
+        next_at = 0.0
 
         def show(progress: "Progress") -> None:
+            nonlocal next_at
+            now = time.monotonic()
+            if now < next_at:
+                return
+            next_at = now + _REFRESH_SECONDS
             bar.update(
                 task,
                 completed=progress.bytes_done,
                 total=progress.bytes_total,
                 files=f"{progress.files_done}/{progress.files_total} files",
+                refresh=True,
             )
 
         yield show

@@ -38,14 +38,19 @@ def prepare(connection: psycopg.Connection[Any], device_id: str) -> None:
 
 
 def ensure_partitions(connection: psycopg.Connection[Any], staged: StagedRows) -> None:
-    """Makes the monthly partitions of the batch's own months and three months ahead, in a transaction of its own."""
+    """Makes the monthly partitions of the batch's own months and three months ahead.
+
+    In a transaction a table: one that holds the lock of a table while it waits for another's could wait for a reader
+    that waits for it.
+    """
     if staged.first_at is None or staged.last_at is None:
         return
-    connection.execute(
-        "select ops.ensure_table_partitions(%s, %s, greatest(%s, (current_date + interval '3 months')::date))",
-        [["command_executions", "model_requests", "tool_calls"], staged.first_at.date(), staged.last_at.date()],
-    )
-    connection.commit()
+    for table in ("command_executions", "model_requests", "tool_calls"):
+        connection.execute(
+            "select ops.ensure_table_partitions(%s, %s, greatest(%s, (current_date + interval '3 months')::date))",
+            [[table], staged.first_at.date(), staged.last_at.date()],
+        )
+        connection.commit()
 
 
 def store_prices(connection: psycopg.Connection[Any], price_rows: Sequence[ModelPrice]) -> None:

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -65,14 +66,18 @@ def priced_name(model: str, speed: str | None) -> str:
     return model if speed in (None, "", "standard") else f"{model}{_SPEED_SEPARATOR}{speed}"
 
 
-def price_rows(models: Iterable[str]) -> list[ModelPrice]:
-    """Rows for the models as named in logs (``priced_name``); none for those without a known price."""
-    # Importing the package costs half a second and 30 MB, which most commands need not pay.
+@cache
+def load() -> "tuple[DataSnapshot, str]":
+    """The price list and its version; it takes a quarter of a second and 30 MB, which most commands need not pay."""
     from genai_prices import __version__
     from genai_prices.data_snapshot import get_snapshot
 
-    snapshot = get_snapshot()
-    version = f"genai-prices {__version__}"
+    return get_snapshot(), f"genai-prices {__version__}"
+
+
+def price_rows(models: Iterable[str]) -> list[ModelPrice]:
+    """Rows for the models as named in logs (``priced_name``); none for those without a known price."""
+    snapshot, version = load()
     return [row for name in dict.fromkeys(models) for row in _rows_of_model(name, snapshot, version)]
 
 

@@ -1,5 +1,6 @@
 """Which project a log belongs to: the one named, else by path prefix, else by its working directory's name."""
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
@@ -52,7 +53,7 @@ class _Line(msgspec.Struct):
 def start_directory(head: bytes) -> str | None:
     """Working directory that the first line to name one names."""
     decoder = msgspec.json.Decoder(_Line)
-    for line in head.split(b"\n"):
+    for line in io.BytesIO(head):
         try:
             found = decoder.decode(line)
             if cwd := found.cwd or found.payload.cwd:

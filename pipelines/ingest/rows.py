@@ -5,10 +5,11 @@ quarantine and its neighbours are stored.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +28,10 @@ AHEAD = timedelta(days=7)
 """How far the clock of a log may be ahead of ours."""
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
+R = TypeVar("R")
+
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,12 @@ class RowBuilder:
         self._redactor = redactor
         self._key = key
         self._latest = now + AHEAD
-        self._names: dict[str, str] = {}
+        self._name = _Remembered(self._redacted_name).__getitem__
+        self._orphan_id = _Remembered(orphan_id).__getitem__
+        self._context = _Remembered(self._redacted_context).__getitem__
         self._staged = StagedRows()
+        self._moments: list[datetime] = []
+        self._models: set[tuple[str, str | None]] = set()
         self._executions: list[tuple[Origin, Execution]] = []
         self._tool_calls: list[tuple[Origin, ToolCall, datetime, str | None]] = []
 
@@ -76,34 +85,35 @@ class RowBuilder:
         bad: Iterable[BadLine],
     ) -> None:
         """Takes over the records of one chunk; those that cannot be stored go to quarantine."""
+        latest = self._latest
         starts: dict[str, datetime] = {}
         owners: dict[str | None, str] = {}
         for execution in executions:
-            if self._in_range(execution.timestamp) and self._in_range(execution.ended_at):
+            if EARLIEST <= execution.timestamp <= latest and EARLIEST <= execution.ended_at <= latest:
                 starts[execution.id] = execution.timestamp
                 owners[execution.id] = execution_uuid(execution)
                 self._executions.append((origin, execution))
-                self._see(execution.timestamp)
+                self._moments.append(execution.timestamp)
             else:
                 self._refuse_date(origin, execution, execution.timestamp, execution.line)
         fallback = next(iter(starts.values()), None)
         for request in requests:
             timestamp = request.timestamp or starts.get(request.execution_id or "") or fallback
-            if timestamp is None or not self._in_range(timestamp):
+            if timestamp is None or not EARLIEST <= timestamp <= latest:
                 self._refuse_date(origin, request, timestamp)
             elif problem := _bad_tokens(request):
                 self._refuse(origin, 0, request.offset, "invalid_value", problem)
             else:
-                self._see(timestamp)
-                self._staged.models.add(priced_name(request.model, request.speed))
+                self._moments.append(timestamp)
+                self._models.add((request.model, request.speed))
                 owner = owners.get(request.execution_id)
                 self._staged.requests.append(self._request_row(origin, request, timestamp, owner))
         for call in tool_calls:
             timestamp = call.timestamp or starts.get(call.execution_id or "") or fallback
-            if timestamp is None or not self._in_range(timestamp):
+            if timestamp is None or not EARLIEST <= timestamp <= latest:
                 self._refuse_date(origin, call, timestamp)
             else:
-                self._see(timestamp)
+                self._moments.append(timestamp)
                 self._tool_calls.append((origin, call, timestamp, owners.get(call.execution_id)))
         for line in bad:
             self._quarantine(origin, line)
@@ -122,6 +132,8 @@ class RowBuilder:
             staged.executions.append(self._execution_row(origin, execution, next(redacted), next(redacted)))
         for origin, call, timestamp, owner in self._tool_calls:
             staged.tool_calls.append(self._tool_call_row(origin, call, timestamp, owner, next(redacted)))
+        staged.first_at, staged.last_at = min(self._moments, default=None), max(self._moments, default=None)
+        staged.models = {priced_name(model, speed) for model, speed in self._models}
         return staged
 
     def _execution_row(self, origin: Origin, execution: Execution, command: str, error: str) -> Row:
@@ -142,8 +154,8 @@ class RowBuilder:
             _json(analysed.args),
             _json(analysed.features),
             f"v1:{execution.kind}" if execution.kind in ("run", "orphan") else analysed.signature,
-            _json(self._redactor.tree(execution.workspace)),
-            _json(self._redactor.tree(execution.session)),
+            self._context(_encode(execution.workspace)),
+            self._context(_encode(execution.session)),
             self._name(execution.session_id),
             origin.device_id,
             origin.source,
@@ -167,7 +179,7 @@ class RowBuilder:
             "synthetic" if request.is_synthetic else "response",
             self._name(request.session_id),
             owner,
-            orphan_id(request.session_id or origin.file_key),
+            self._orphan_id(request.session_id or origin.file_key),
             request.prompt_id and stable_uuid(request.prompt_id),
             self._name(request.agent_id),
             self._name(request.model),
@@ -195,7 +207,7 @@ class RowBuilder:
             timestamp,
             self._name(call.session_id),
             owner,
-            orphan_id(call.session_id or origin.file_key),
+            self._orphan_id(call.session_id or origin.file_key),
             call.prompt_id and stable_uuid(call.prompt_id),
             call.message_id and self._id(call.message_id),
             self._name(call.agent_id),
@@ -236,24 +248,11 @@ class RowBuilder:
     def _refuse(self, origin: Origin, line: int, offset: int, reason: str, detail: str) -> None:
         self._quarantine(origin, BadLine(line=line, offset=offset, length=0, reason=reason, detail=detail, sample=b""))
 
-    def _in_range(self, timestamp: datetime) -> bool:
-        return EARLIEST <= timestamp <= self._latest
+    def _redacted_name(self, value: str | None) -> str | None:
+        return None if value is None else self._redactor.text(value[:200]).replace("\x00", "\ufffd")
 
-    def _see(self, timestamp: datetime) -> None:
-        staged = self._staged
-        if staged.first_at is None or timestamp < staged.first_at:
-            staged.first_at = timestamp
-        if staged.last_at is None or timestamp > staged.last_at:
-            staged.last_at = timestamp
-
-    def _name(self, value: str | None) -> Any:
-        """A short name, redacted; the few distinct ones of a batch are scanned once."""
-        if value is None:
-            return None
-        known = self._names.get(value)
-        if known is None:
-            known = self._names[value] = self._redactor.text(value[:200]).replace("\x00", "\ufffd")
-        return known
+    def _redacted_context(self, encoded: bytes) -> str:
+        return _json(self._redactor.tree(msgspec.json.decode(encoded)))
 
     def _id(self, value: str) -> str:
         """Ids of clients and back ends pass as they are; what looks like a secret, or like no id at all, is hashed."""
@@ -261,6 +260,17 @@ class RowBuilder:
             return value
         is_harmless = _LOOKS_LIKE_ID.fullmatch(value) and self._redactor.text(value) == value
         return value if is_harmless else keyed_hash(self._key, value)
+
+
+class _Remembered(dict[T, R]):
+    """What ``make`` gives for a key, made once: a batch holds few distinct names, sessions and folders."""
+
+    def __init__(self, make: Callable[[T], R]) -> None:
+        self._make = make
+
+    def __missing__(self, key: T) -> R:
+        value = self[key] = self._make(key)
+        return value
 
 
 _KNOWN_ID = re.compile(r"(?:msg|req|toolu|srvtoolu|call|gen|chatcmpl)[_-][A-Za-z0-9_-]{1,100}|[0-9a-f-]{36}")
@@ -278,17 +288,22 @@ def orphan_id(session: str) -> str:
     return _ORPHAN_PREFIX + stable_uuid("orphan:" + session)[len(_ORPHAN_PREFIX) :]
 
 
+_TOKENS = (
+    "input_tokens",
+    "cache_creation_5m_tokens",
+    "cache_creation_1h_tokens",
+    "cache_read_tokens",
+    "output_tokens",
+    "web_search_requests",
+)
+_tokens_of = attrgetter(*_TOKENS)
+
+
 def _bad_tokens(request: ModelRequest) -> str | None:
-    for name in (
-        "input_tokens",
-        "cache_creation_5m_tokens",
-        "cache_creation_1h_tokens",
-        "cache_read_tokens",
-        "output_tokens",
-        "web_search_requests",
-    ):
-        if not 0 <= getattr(request, name) <= MAX_TOKENS:
-            return f"{name} is {getattr(request, name)}, which is no number of tokens."
+    counts = _tokens_of(request)
+    if min(counts) < 0 or max(counts) > MAX_TOKENS:
+        name, count = next((n, c) for n, c in zip(_TOKENS, counts, strict=True) if not 0 <= c <= MAX_TOKENS)
+        return f"{name} is {count}, which is no number of tokens."
     cost = request.reported_cost_usd
     if cost is not None and not 0 <= cost < 1e9:
         return f"The reported cost is {cost} USD."
@@ -296,9 +311,11 @@ def _bad_tokens(request: ModelRequest) -> str | None:
 
 
 def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
     kept = cut(text, limit)
-    return text if kept == text else f"{kept}… [{len(text) - len(kept)} characters more]"
+    return f"{kept}… [{len(text) - len(kept)} characters more]"
 
 
 def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return _encode(value).decode()

@@ -8,11 +8,11 @@ import multiprocessing
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkContext, SpawnContext
 from pathlib import Path
 from typing import Any
-
-import psycopg
 
 from pipelines.database import connect
 from pipelines.ingest import files, ledger, projects
@@ -66,32 +66,33 @@ def run(
             Problem(shown, "no_logs", f"{shown} holds no files; give the folder that your client logs to.")
         )
     key = load_key(settings)
+    keys = {file.path: files.keyed_hash(key, settings.device_id, str(file.path), project or "") for file in found}
     with connect(dsn, role=ROLE) as connection:
-        keys = {file.path: files.keyed_hash(key, settings.device_id, str(file.path), project or "") for file in found}
         known = ledger.load(connection, list(keys.values()))
-        connection.commit()
-        pending = []
-        for file in found:
-            entry = known.get(keys[file.path])
-            if entry is not None and entry.holds_all_of(file):
-                report.files_by_state["unchanged"] += 1
-            else:
-                pending.append(file)
-        if pending or storages:
-            from pipelines.ingest.worker import Job
+    pending = []
+    for file in found:
+        entry = known.get(keys[file.path])
+        if entry is not None and entry.holds_all_of(file):
+            report.files_by_state["unchanged"] += 1
+        else:
+            pending.append(file)
+    if pending or storages:
+        from pipelines.ingest.worker import Job
 
-            job = Job(dsn, key, settings.device_id, project, source, dict(settings.project_prefixes))
-        if pending:
-            tracker = _Tracker(pending, len(found), started, on_progress)
-            known = {keys[file.path]: known[keys[file.path]] for file in pending if keys[file.path] in known}
-            if jobs <= 1 or sum(file.size for file in pending) < ALONE_BYTES:
-                report.add(_work(job, connection, pending, known, tracker.advance))
-            else:
-                report.add(_share(job, pending, known, keys, jobs, tracker))
+        job = Job(dsn, key, settings.device_id, project, source, dict(settings.project_prefixes))
+    if pending:
+        tracker = _Tracker(pending, len(found), started, on_progress)
+        known = {keys[file.path]: known[keys[file.path]] for file in pending if keys[file.path] in known}
+        if jobs <= 1 or sum(file.size for file in pending) < ALONE_BYTES:
+            report.add(_work(job, pending, known, tracker.advance))
+        else:
+            report.add(_share(job, pending, known, keys, jobs, tracker))
+    if report.documents or storages:
+        with _loader(job) as loader:
             if report.documents:
-                report.add(_loader(job, connection).load(report.documents, tracker.advance))
-        for url in storages:
-            report.add(_loader(job, connection).load_storage(url))
+                report.add(loader.load(report.documents, tracker.advance))
+            for url in storages:
+                report.add(loader.load_storage(url))
     if (
         found
         and not report.problems
@@ -134,32 +135,29 @@ class _Tracker:
             )
 
 
-def _work(
-    job: Any,
-    connection: psycopg.Connection[Any],
-    pending: Sequence[LogFile],
-    known: dict[str, ledger.LedgerEntry],
-    advance: Any,
-) -> IngestReport:
+def _work(job: Any, pending: Sequence[LogFile], known: dict[str, ledger.LedgerEntry], advance: Any) -> IngestReport:
     from pipelines.ingest.worker import Worker
 
-    return Worker(job, connection).ingest(pending, known, advance)
+    with connect(job.dsn, role=ROLE) as connection:
+        return Worker(job, connection).ingest(pending, known, advance)
 
 
-def _loader(job: Any, connection: psycopg.Connection[Any]) -> Any:
+@contextmanager
+def _loader(job: Any) -> Iterator[Any]:
     from pipelines.ingest import merge
     from pipelines.ingest.outputs import Loader
     from pipelines.ingest.redaction import Redactor
 
-    merge.prepare(connection, job.device_id)
-    return Loader(
-        connection,
-        Redactor(job.key),
-        job.key,
-        device_id=job.device_id,
-        project=job.project,
-        project_prefixes=job.project_prefixes,
-    )
+    with connect(job.dsn, role=ROLE) as connection:
+        merge.prepare(connection, job.device_id)
+        yield Loader(
+            connection,
+            Redactor(job.key),
+            job.key,
+            device_id=job.device_id,
+            project=job.project,
+            project_prefixes=job.project_prefixes,
+        )
 
 
 def _groups(pending: Sequence[LogFile], jobs: int) -> Iterator[list[LogFile]]:
@@ -190,7 +188,12 @@ def _share(
     Neighbours mostly belong to one project, whose rows one worker at a time can merge: so half of the workers begin
     at the last file.
     """
-    context = multiprocessing.get_context("spawn")
+    context: ForkContext | SpawnContext = multiprocessing.get_context("spawn")
+    if _may_fork():
+        from pipelines.ingest.worker import load_what_workers_share
+
+        load_what_workers_share()
+        context = multiprocessing.get_context("fork")
     groups = deque(_groups(pending, jobs))
     report = IngestReport()
     workers: dict[Connection, Any] = {}
@@ -198,7 +201,8 @@ def _share(
     try:
         for number in range(min(jobs, len(groups))):
             here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(job, there), daemon=True)
+            inherited = [*workers, here] if isinstance(context, ForkContext) else []
+            process = context.Process(target=_serve, args=(job, there, inherited), daemon=True)
             process.start()
             there.close()
             workers[here] = process
@@ -244,8 +248,22 @@ def _entries(
     return {key: known[key] for file in group if (key := keys[file.path]) in known}
 
 
-def _serve(job: Any, pipe: Connection) -> None:
-    """A worker process: takes groups until there are none left; an error travels back as itself."""
+def _may_fork() -> bool:
+    """Whether this process has no other thread, for which forking would be unsafe; False where the system cannot tell.
+
+    A forked worker shares the rules and prices that were loaded before it; a spawned one loads its own.
+    """
+    threads = Path("/proc/self/task")
+    return threads.is_dir() and len(list(threads.iterdir())) == 1
+
+
+def _serve(job: Any, pipe: Connection, inherited: Sequence[Connection]) -> None:
+    """A worker process: takes groups until there are none left; an error travels back as itself.
+
+    It closes the ends that it ``inherited``, so that it and its siblings notice when their parent is gone.
+    """
+    for end in inherited:
+        end.close()
     try:
         with connect(job.dsn, role=ROLE) as connection:
             from pipelines.ingest.worker import Worker

@@ -19,7 +19,7 @@ import zstandard
 from pipelines.ingest import files, ledger, merge, prices, projects, rows
 from pipelines.ingest.files import LogFile
 from pipelines.ingest.ledger import LedgerEntry
-from pipelines.ingest.redaction import Redactor
+from pipelines.ingest.redaction import Redactor, engine
 from pipelines.ingest.report import MAX_PROBLEMS, IngestReport, Problem, TableCounts
 from pipelines.sources import READERS, detect, documents
 from pipelines.sources.records import Chunk
@@ -74,6 +74,12 @@ class _Batch:
     @property
     def is_full(self) -> bool:
         return self.row_count >= BATCH_ROWS or self.byte_count >= BATCH_BYTES
+
+
+def load_what_workers_share() -> None:
+    """Loads the rules of redaction and the price lists, which otherwise wait for the first text and model."""
+    engine.load()
+    prices.load()
 
 
 class Worker:

@@ -34,22 +34,26 @@ class Block(msgspec.Struct, gc=False):
     content: msgspec.Raw = msgspec.Raw()
 
 
-_decode_blocks = msgspec.json.Decoder(list[Block]).decode
-_decode_text = msgspec.json.Decoder(str).decode
+_decode_content = msgspec.json.Decoder(list[Block] | str).decode
 _decode_anything = msgspec.json.Decoder().decode
 
 
 def blocks_of(content: msgspec.Raw) -> list[Block]:
     """Blocks of a message's content; a bare string is one text block, what is no block is left out."""
-    view = memoryview(content)
-    if not view:
+    try:
+        understood = _decode_content(content)
+    except msgspec.ValidationError:
+        return _usable_blocks(content)
+    except msgspec.DecodeError:
+        if memoryview(content):
+            raise
         return []
-    if view[0] == 0x22:
-        return [Block(type="text", text=_decode_text(content))]
-    if view[0] != 0x5B:
+    return [Block(type="text", text=understood)] if isinstance(understood, str) else understood
+
+
+def _usable_blocks(content: msgspec.Raw) -> list[Block]:
+    if bytes(memoryview(content)[:1]) != b"[":
         return []
-    with contextlib.suppress(msgspec.ValidationError):
-        return _decode_blocks(content)
     blocks = []
     for item in _decode_anything(content):
         with contextlib.suppress(msgspec.ValidationError):

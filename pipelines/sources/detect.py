@@ -1,5 +1,6 @@
 """Tells a format by the first bytes of a file, never by its name."""
 
+import io
 import re
 from typing import Any
 
@@ -31,15 +32,14 @@ def detect(head: bytes) -> str | None:
     head = head[:DETECTION_BYTES].removeprefix(b"\xef\xbb\xbf")
     if _STARTS_DOCUMENT.match(head):
         return _of_document(head)
-    lines = head.split(b"\n")
-    for line in lines:
+    for line in io.BytesIO(head):
         try:
             found = _of_object(_decode(line))
         except (ValueError, RecursionError):
             continue
         if found is not None:
             return found
-    return _by_field_names(head) if len(lines) == 1 else None
+    return _by_field_names(head) if b"\n" not in head else None
 
 
 def _of_document(head: bytes) -> str | None:

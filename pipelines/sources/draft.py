@@ -8,9 +8,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from pipelines.sources.lines import Item, bad_line
 from pipelines.sources.records import BadLine, Chunk, Execution, ModelRequest, ToolCall
 from pipelines.sources.responses import Key
+
+_as_json = msgspec.json.Encoder().encode
 
 
 class Draft:
@@ -81,6 +85,8 @@ def merged(known: ModelRequest, later: ModelRequest) -> ModelRequest:
 
 def _replace_nul(record: Execution | ModelRequest | ToolCall) -> bool:
     """Make the texts of ``record`` fit to be stored; True when one had to be changed."""
+    if b"\\u0000" not in _as_json(record):
+        return False
     changed = False
     for name in record.__struct_fields__:
         value = getattr(record, name)

@@ -14,7 +14,7 @@ import msgspec
 from pipelines.sources import yaml_text
 from pipelines.sources.documents import Document
 from pipelines.sources.json_documents import BROKEN_STREAM, opened
-from pipelines.sources.lines import SAMPLE_BYTES, Item, UnusableLine, in_utc, read_blocks, read_objects
+from pipelines.sources.lines import SAMPLE_BYTES, Item, UnusableLine, in_utc, read_objects
 from pipelines.sources.outputs import (
     UNIT,
     Failure,
@@ -155,7 +155,7 @@ def read(document: Document) -> Iterator[Record]:
     reader = _Reader(document.modified_at)
     with opened(document.path) as stream:
         try:
-            for item in read_objects(read_blocks(stream, offset=0, lines=0), _decode, _decode):
+            for item in read_objects(stream, _decode, _decode, offset=0, lines=0):
                 if isinstance(item.value, BadLine):
                     yield item.value
                 elif item.value is not None:
@@ -186,7 +186,9 @@ class _Reader:
         try:
             record = self._of(item.value)
         except (UnusableLine, _Misfit) as error:
-            return BadLine(item.number, item.offset, len(item.line), error.reason, str(error), item.line[:SAMPLE_BYTES])
+            return BadLine(
+                item.number, item.offset, len(item.line), error.reason, str(error), bytes(item.line[:SAMPLE_BYTES])
+            )
         record.line, record.offset = item.number, item.offset
         return record
 

@@ -28,7 +28,7 @@ def stable_uuid(text: str) -> str:
         return str(uuid.uuid5(_NAMESPACE, text))
 
 
-class ReportedUsage(msgspec.Struct, frozen=True):
+class ReportedUsage(msgspec.Struct, frozen=True, gc=False):
     """What a headless run says it used of one model, background calls included."""
 
     model: str
@@ -70,7 +70,7 @@ class Execution(msgspec.Struct):
     reported_usage: list[ReportedUsage] | None = None
 
 
-class ModelRequest(msgspec.Struct):
+class ModelRequest(msgspec.Struct, gc=False):
     """One API response: its lines folded, the one with the largest output kept."""
 
     message_id: str
@@ -101,7 +101,7 @@ class ModelRequest(msgspec.Struct):
     line_count: int = 1
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, gc=False):
     """One tool use, paired with its result."""
 
     tool_use_id: str
@@ -119,7 +119,7 @@ class ToolCall(msgspec.Struct):
     error_message: str | None = None
 
 
-class BadLine(msgspec.Struct, frozen=True):
+class BadLine(msgspec.Struct, frozen=True, gc=False):
     """A line that could not be understood."""
 
     line: int

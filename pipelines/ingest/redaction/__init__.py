@@ -37,12 +37,12 @@ _MAX_TOKEN: Final = 4096
 _MAX_KNOWN: Final = 20_000
 _MAX_KNOWN_LENGTH: Final = 200
 _HARMLESS: Final = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|agent-[0-9a-f]{6,20})(?:\.jsonl)?"
     r"|(?:msg|req|toolu|srvtoolu)_[A-Za-z0-9]{8,40}"
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z"
     r"|[a-z_]{0,24}"
 )
-"""Texts that are nothing but an id, a moment or a word: half of what records hold, so they are not scanned."""
+"""Texts that are nothing but an id, its file, a moment or a word: half of what records hold, so not scanned."""
 _BOUNDARY = "\n" + "| " * 8 + "\n"
 
 

@@ -6,6 +6,7 @@ how the value is given, the value. Whether a name means a secret (``tokenizer`` 
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from pipelines.ingest.redaction.spans import Span
@@ -67,6 +68,7 @@ def find(text: str) -> list[Span]:
     return spans
 
 
+@lru_cache(maxsize=4096)
 def names_secret(name: str) -> bool:
     """Whether what stands under this key of a mapping, or behind this flag, is a secret."""
     lowered = _lower(name)

@@ -42,7 +42,8 @@ _ACCEPT: Final[Mapping[str, Callable[[str], bool]]] = {
 
 
 @cache
-def _scanner() -> "Scanner":
+def load() -> "Scanner":
+    """The scanner with all rules."""
     from kingfisher_sdk import Rules, Scanner
 
     # No detection policy: with one, a comment in the text itself could switch a finding off.
@@ -54,7 +55,7 @@ def find(text: str) -> list[Span]:
     spans = list(_find_private_keys(text))
     # NUL would make the scanner take the text for UTF-16 and count positions in another encoding.
     data = text.replace("\x00", " ").encode("utf-8", "replace")
-    findings = _scanner().scan(data)
+    findings = load().scan(data)
     if not findings:
         return spans
     at = _character_positions(data, findings) if len(data) != len(text) else None

@@ -29,7 +29,8 @@ class OpenExecution(msgspec.Struct):
 
     def reached(self, moment: datetime) -> None:
         """Work was still going on at ``moment``."""
-        self.record.ended_at = max(self.record.ended_at, moment)
+        if moment > self.record.ended_at:
+            self.record.ended_at = moment
 
     def answered(self, *, api_error: str | None) -> None:
         """The model, or the client in its name with an ``api_error``, answered in the main conversation."""

@@ -1,6 +1,6 @@
 """Line types of Claude Code transcripts: only the fields that feed something, the rest is skipped while decoding."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -96,6 +96,7 @@ def role_of(line: Line) -> str | None:
 
 def moment_of(line: Line) -> datetime:
     """When the line was written, in UTC; raises UnusableLine without a usable timestamp."""
-    if line.timestamp is None:
+    moment = line.timestamp
+    if moment is None:
         raise UnusableLine("bad_timestamp", f"A {role_of(line)} line needs a timestamp and has none.")
-    return in_utc(line.timestamp)
+    return moment if moment.tzinfo is UTC else in_utc(moment)

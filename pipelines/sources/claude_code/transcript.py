@@ -29,7 +29,7 @@ from .typed_text import OPENING, Text, understand
 _PROMPTS_REMEMBERED = 8
 _RESPONSES_REMEMBERED = 4
 _TOOLS_REMEMBERED = 64
-_AGENT_TOOLS = ("Agent", "Task", "Skill")
+_AGENT_TOOLS = frozenset({"Agent", "Task", "Skill"})
 _INLINE_AGENT = "inline"
 
 
@@ -113,7 +113,7 @@ class Transcript:
             segment.seen.add(line.uuid)
         execution = self._execution_at(line, moment)
         characters = describe(blocks, execution.record.output if execution else {})
-        sighting = self._sighting(item, line, moment, characters)
+        sighting = self._sighting(item, line, moment, execution, characters)
         self._fold(message, sighting)
         self._add_tools(blocks, message, sighting)
         if execution is not None:
@@ -177,7 +177,7 @@ class Transcript:
 
     def _progress(self, line: Line) -> None:
         call = self._tool(line.parent_tool_use_id)
-        if call is not None and call.spawned_agent_id is None and call.tool_name in _AGENT_TOOLS:
+        if call is not None and call.tool_name in _AGENT_TOOLS and call.spawned_agent_id is None:
             call.spawned_agent_id = agent_id_in(line.data)
 
     def _settle(self, result: Block, line: Line, moment: datetime) -> None:
@@ -254,9 +254,10 @@ class Transcript:
                 return None
         return execution
 
-    def _sighting(self, item: Item, line: Line, moment: datetime, characters: int) -> Sighting:
+    def _sighting(
+        self, item: Item, line: Line, moment: datetime, execution: OpenExecution | None, characters: int
+    ) -> Sighting:
         agent_id = line.agent_id if _is_of_agent(line) else _INLINE_AGENT if line.is_sidechain else None
-        execution = self._execution_at(line, moment)
         return Sighting(
             offset=item.offset,
             line_id=line.uuid or f"{line.session_id}:{moment.isoformat()}",
@@ -302,9 +303,12 @@ class Transcript:
     def _tool(self, tool_use_id: str | None) -> ToolCall | None:
         if tool_use_id is None:
             return None
-        call = self.segment.tools.get(tool_use_id)
-        if call is None and (remembered := self._tools.get(tool_use_id)) is not None:
-            call = self.segment.tools[tool_use_id] = copy(remembered)
+        tools = self.segment.tools
+        if tool_use_id in tools:
+            return tools[tool_use_id]
+        if tool_use_id not in self._tools:
+            return None
+        call = tools[tool_use_id] = copy(self._tools[tool_use_id])
         return call
 
 

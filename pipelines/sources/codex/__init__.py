@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from pipelines.sources.draft import Draft
-from pipelines.sources.lines import UnusableLine, read_blocks, read_objects
+from pipelines.sources.lines import UnusableLine, read_objects
 from pipelines.sources.records import Chunk
 
 from .memory import Memory, Segment
@@ -37,7 +37,7 @@ def read(
     rollout = Rollout(msgspec.convert(state, Memory), offset=offset, lines=lines)
     draft = Draft()
     chunk_start = offset
-    for item in read_objects(read_blocks(stream, offset=offset, lines=lines), decode, decode):
+    for item in read_objects(stream, decode, decode, offset=offset, lines=lines):
         if type(item.value) is not Line:
             draft.set_aside(item)
             continue

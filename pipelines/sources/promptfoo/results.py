@@ -9,7 +9,7 @@ import msgspec
 
 from pipelines.sources import json_documents
 from pipelines.sources.json_documents import Element
-from pipelines.sources.lines import read_blocks, read_objects
+from pipelines.sources.lines import read_objects
 from pipelines.sources.outputs import Unreadable, content_hash
 from pipelines.sources.records import BadLine
 
@@ -179,7 +179,7 @@ class Results:
     def _of_lines(self) -> Iterator[tuple[Place, Result | BadLine]]:
         with json_documents.opened(self.path) as stream:
             try:
-                for item in read_objects(read_blocks(stream, offset=0, lines=0), _decode, _decode):
+                for item in read_objects(stream, _decode, _decode, offset=0, lines=0):
                     if item.value is not None:
                         yield Place(item.number, item.offset), item.value
             except json_documents.BROKEN_STREAM as error:

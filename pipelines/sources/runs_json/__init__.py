@@ -16,7 +16,7 @@ import msgspec
 import zstandard
 
 from pipelines.sources.documents import Document
-from pipelines.sources.lines import MAX_LINE_BYTES, read_blocks, read_objects
+from pipelines.sources.lines import MAX_LINE_BYTES, read_objects
 from pipelines.sources.outputs import Place, Record, Unreadable
 from pipelines.sources.records import BadLine
 
@@ -104,7 +104,7 @@ def _of_document(content: bytes) -> Iterator[Part]:
 def _of_lines(path: Path) -> Iterator[Part | BadLine]:
     try:
         with _opened(path) as stream:
-            for item in read_objects(read_blocks(stream, offset=0, lines=0), _decode, _decode):
+            for item in read_objects(stream, _decode, _decode, offset=0, lines=0):
                 if isinstance(item.value, BadLine):
                     yield item.value
                 elif item.value is not None:

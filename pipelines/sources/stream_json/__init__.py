@@ -18,7 +18,6 @@ from pipelines.sources.lines import (
     Item,
     UnusableLine,
     bad_line,
-    read_blocks,
     read_objects,
 )
 from pipelines.sources.records import Chunk
@@ -60,7 +59,7 @@ def read(
     run = Run(offset, lines, memory.runs + 1)
     draft = Draft()
     chunk_start = offset
-    for item in read_objects(read_blocks(stream, offset=offset, lines=lines, head=head), decode, decode_leniently):
+    for item in read_objects(stream, decode, decode_leniently, offset=offset, lines=lines, head=head):
         if type(item.value) is not Line:
             draft.set_aside(item)
             continue

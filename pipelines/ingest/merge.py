@@ -1,7 +1,7 @@
 """One batch into the raw tables: COPY into staging tables, then set-based SQL, in the caller's transaction.
 
 The SQL lies beside this module, one file a step, run in order. A lock per project, held until commit, keeps
-identity: whoever merges sees everything that others have committed before.
+identity: whoever merges sees everything that others have committed before. Copying needs no lock and comes first.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,21 +19,25 @@ from pipelines.ingest.rows import Row, StagedRows
 
 _SQL = Path(__file__).parent / "sql"
 
-_ANALYZE = """
-analyze staged_executions (project_id, id, session_id),
-    staged_requests (project_id, message_id, execution_id, session_id, agent_id),
-    staged_tool_calls (project_id, tool_use_id, execution_id, session_id, agent_id)
-"""
+_STEPS = (
+    "match",
+    "find_owners",
+    "merge_requests",
+    "merge_tool_calls",
+    "find_executions",
+    "settle_remainders",
+    "total_executions",
+    "merge_executions",
+)
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('tracemill.project.' || %s, 0))"
 
 
 def prepare(connection: psycopg.Connection[Any], device_id: str) -> None:
     """Makes the session's staging tables; to be called once per connection, outside the batch's transaction."""
+    connection.execute("set temp_buffers = '64MB'")
     connection.execute(_statements("stage"))
     connection.execute("select set_config('app.device_id', %s, false)", [device_id])
-    # A batch is small beside the tables it meets: indexes always, and no time lost on compiling plans.
     connection.execute("set jit = off")
-    connection.execute("set enable_partitionwise_join = off")
     connection.commit()
 
 
@@ -71,22 +75,12 @@ def store_prices(connection: psycopg.Connection[Any], price_rows: Sequence[Model
 
 def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict[str, TableCounts], set[str]]:
     """Merges the batch; returns what happened per table and the keys of the lines newly put into quarantine."""
-    lock_projects(
-        connection, {row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}
-    )
     _copy(connection, "staged_executions", staged.executions)
     _copy(connection, "staged_requests", staged.requests)
     _copy(connection, "staged_tool_calls", staged.tool_calls)
-    if staged.executions or staged.requests or staged.tool_calls:
-        connection.execute(_ANALYZE)
-        for step in (
-            "match",
-            "find_owners",
-            "merge_requests",
-            "merge_tool_calls",
-            "settle_remainders",
-            "merge_executions",
-        ):
+    if project_ids := {row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}:
+        lock_projects(connection, project_ids)
+        for step in _STEPS:
             connection.execute(_statements(step))
     quarantined = keep_bad_lines(connection, staged.bad_lines)
     counts: dict[str, TableCounts] = {}

@@ -1,54 +1,96 @@
 -- What the warehouse already knows of the staged records, and which execution each belongs to.
 -- Ids of orphan executions begin with eight zeros.
+--
+-- Each look-up asks every partition once, with all keys of the batch in order, so that one pass over the index serves
+-- them all. OFFSET 0 keeps the planner from turning such a look-up into a join that reads the whole table; and a
+-- batch is small beside the tables it meets, whatever statistics of young partitions say.
+set local enable_seqscan = off;
+set local enable_mergejoin = off;
 
-create temporary table matched_requests on commit drop as
+insert into known_requests
+select distinct on (place) *
+from (
+    select
+        r.*,
+        s.ctid as place
+    from (
+        select
+            project_id,
+            array_agg(request_key order by request_key) as request_keys
+        from staged_requests
+        where request_id is not null
+        group by project_id
+    ) as k
+    cross join lateral (
+        select r.*
+        from raw.model_requests as r
+        where r.project_id = k.project_id and r.request_key = any(k.request_keys)
+        offset 0
+    ) as r
+    inner join staged_requests as s on r.project_id = s.project_id and r.request_key = s.request_key
+    union all
+    -- Some formats leave the request's id out: the message's id alone then decides.
+    select
+        r.*,
+        s.ctid as place
+    from (
+        select
+            project_id,
+            array_agg(message_id order by message_id) as message_ids
+        from staged_requests
+        where request_id is not null
+        group by project_id
+    ) as k
+    cross join lateral (
+        select r.*
+        from raw.model_requests as r
+        where r.project_id = k.project_id and r.message_id = any(k.message_ids) and r.request_id is null
+        offset 0
+    ) as r
+    inner join staged_requests as s on r.project_id = s.project_id and r.message_id = s.message_id
+    where s.request_id is not null
+    union all
+    select
+        r.*,
+        s.ctid as place
+    from staged_requests as s
+    cross join lateral (
+        select r.*
+        from raw.model_requests as r
+        where
+            r.project_id = s.project_id
+            and r.request_key >= s.message_id || ':'
+            and r.request_key < s.message_id || ';'
+            and r.message_id = s.message_id
+        order by r.request_key
+        limit 1
+    ) as r
+    where s.request_id is null
+) as sightings
+order by place, request_id is null;
+
+insert into known_tool_calls
 select
-    s.*,
-    s.ctid as place,
-    case s.source when 'stream_json' then 1 else 2 end as source_rank,
-    k.request_key,
-    (known.stored).timestamp as stored_timestamp,
-    (known.stored).execution_id as stored_execution_id,
-    known.stored,
-    known.stored is null and count(*) over (partition by s.project_id, k.request_key) = 1 as is_alone
-from staged_requests as s
--- Some formats leave the request's id out: the message's id alone then decides.
-left join lateral (
-    select r as stored
-    from raw.model_requests as r
-    where
-        r.project_id = s.project_id
-        and r.request_key >= s.message_id || ':'
-        and r.request_key < s.message_id || ';'
-        and r.message_id = s.message_id
-        and (r.request_id = s.request_id or r.request_id is null or s.request_id is null)
-    order by r.request_id = s.request_id desc nulls last
-    limit 1
-) as known on true
+    r.*,
+    s.ctid as place
+from (
+    select
+        project_id,
+        array_agg(tool_use_id order by tool_use_id) as tool_use_ids
+    from staged_tool_calls
+    group by project_id
+) as k
 cross join lateral (
-    select coalesce((known.stored).request_key, s.message_id || ':' || coalesce(s.request_id, '')) as request_key
-) as k;
-
-create temporary table matched_tool_calls on commit drop as
-select
-    s.*,
-    s.ctid as place,
-    case s.source when 'stream_json' then 1 else 2 end as source_rank,
-    (known.stored).timestamp as stored_timestamp,
-    (known.stored).execution_id as stored_execution_id,
-    known.stored,
-    known.stored is null and count(*) over (partition by s.project_id, s.tool_use_id) = 1 as is_alone
-from staged_tool_calls as s
-left join lateral (
-    select r as stored
+    select r.*
     from raw.tool_calls as r
-    where r.project_id = s.project_id and r.tool_use_id = s.tool_use_id
-    limit 1
-) as known on true;
+    where r.project_id = k.project_id and r.tool_use_id = any(k.tool_use_ids)
+    offset 0
+) as r
+inner join staged_tool_calls as s on r.project_id = s.project_id and r.tool_use_id = s.tool_use_id;
 
-create temporary table execution_targets on commit drop as
+insert into execution_targets
 with
-seen as (
+seen as materialized (
     select distinct on (project_id, id)
         project_id,
         id,
@@ -64,6 +106,40 @@ seen as (
     order by project_id, id, ended_at desc
 ),
 
+keys as materialized (
+    select
+        project_id,
+        array_agg(id order by id) as ids,
+        array_agg(timestamp order by timestamp) as timestamps,
+        array_agg(session_id order by session_id) filter (where not has_requests) as unanswered_session_ids
+    from seen
+    group by project_id
+),
+
+aliases as (
+    select a.*
+    from keys as k
+    cross join lateral (
+        select a.*
+        from ops.execution_aliases as a
+        where a.project_id = k.project_id and a.alias_id = any(k.ids)
+        offset 0
+    ) as a
+),
+
+known as (
+    select e.*
+    from keys as k
+    cross join lateral (
+        select
+            e.project_id,
+            e.id
+        from raw.command_executions as e
+        where e.project_id = k.project_id and e.id = any(k.ids)
+        offset 0
+    ) as e
+),
+
 -- A headless run and its transcript are one execution: they share message ids …
 shared as (
     select distinct on (m.project_id, m.execution_id)
@@ -72,16 +148,24 @@ shared as (
         e.id as owner_id
     from (
         select
-            project_id,
-            execution_id,
-            stored_execution_id,
+            s.project_id,
+            s.execution_id,
+            k.execution_id as stored_execution_id,
             count(*) as shared_count
-        from matched_requests
-        where stored_execution_id <> execution_id and stored_execution_id >= '00000001-0000-0000-0000-000000000000'
-        group by project_id, execution_id, stored_execution_id
+        from known_requests as k
+        inner join staged_requests as s on k.place = s.ctid
+        where k.execution_id <> s.execution_id and k.execution_id >= '00000001-0000-0000-0000-000000000000'
+        group by s.project_id, s.execution_id, k.execution_id
     ) as m
     inner join seen as c on m.project_id = c.project_id and m.execution_id = c.id
-    inner join raw.command_executions as e on m.project_id = e.project_id and m.stored_execution_id = e.id
+    cross join lateral (
+        select
+            e.id,
+            e.kind
+        from raw.command_executions as e
+        where e.project_id = m.project_id and e.id = m.stored_execution_id
+        limit 1
+    ) as e
     where c.kind = 'run' or e.kind = 'run'
     order by m.project_id, m.execution_id, m.shared_count desc, e.id
 ),
@@ -103,18 +187,54 @@ unanswered as (
             row_number() over (
                 partition by c.project_id, e.id order by abs(extract(epoch from e.timestamp - c.timestamp)), c.id
             ) as id_rank
-        from seen as c
-        inner join raw.command_executions as e
-            on c.project_id = e.project_id and c.session_id = e.session_id and c.id <> e.id
+        from keys as k
+        cross join lateral (
+            select
+                e.project_id,
+                e.id,
+                e.session_id,
+                e.timestamp,
+                e.kind,
+                e.sources
+            from raw.command_executions as e
+            where
+                e.project_id = k.project_id
+                and e.session_id = any(k.unanswered_session_ids)
+                and e.request_count = 0
+            offset 0
+        ) as e
+        inner join seen as c on e.project_id = c.project_id and e.session_id = c.session_id and e.id <> c.id
         where
             not c.has_requests
-            and e.request_count = 0
             and (
                 (c.kind = 'run' and e.kind in ('prompt', 'slash') and not 'stream_json' = any(e.sources))
                 or (c.kind in ('prompt', 'slash') and e.kind = 'run')
             )
     ) as pairs
     where owner_rank = 1 and id_rank = 1
+),
+
+-- A copied session may carry new ids: same moment, same words, same execution.
+twins as (
+    select
+        e.project_id,
+        e.timestamp,
+        e.kind,
+        e.command_raw,
+        min(e.id::text)::uuid as id
+    from keys as k
+    cross join lateral (
+        select
+            e.project_id,
+            e.id,
+            e.timestamp,
+            e.kind,
+            e.command_raw
+        from raw.command_executions as e
+        where e.project_id = k.project_id and e.timestamp = any(k.timestamps) and e.kind not in ('run', 'orphan')
+        offset 0
+    ) as e
+    group by e.project_id, e.timestamp, e.kind, e.command_raw
 )
 
 select
@@ -124,9 +244,8 @@ select
         alias.execution_id,
         known.id,
         shared.owner_id,
-        twin.id,
+        twins.id,
         unanswered.owner_id,
-        -- A copied session may carry new ids: same moment, same words, same execution.
         case
             when c.kind in ('run', 'orphan') then c.id
             else first_value(c.id) over (
@@ -135,30 +254,16 @@ select
         end
     ) as target_id
 from seen as c
-left join ops.execution_aliases as alias on c.project_id = alias.project_id and c.id = alias.alias_id
-left join lateral (
-    select e.id
-    from raw.command_executions as e
-    where e.project_id = c.project_id and e.id = c.id
-    limit 1
-) as known on true
+left join aliases as alias on c.project_id = alias.project_id and c.id = alias.alias_id
+left join known on c.project_id = known.project_id and c.id = known.id
 left join shared on c.project_id = shared.project_id and c.id = shared.execution_id
-left join lateral (
-    select e.id
-    from raw.command_executions as e
-    where
-        e.project_id = c.project_id
-        and e.timestamp = c.timestamp
-        and e.kind = c.kind
-        and e.command_raw = c.command_raw
-        and c.kind not in ('run', 'orphan')
-    order by e.id
-    limit 1
-) as twin on true
+left join twins
+    on
+        c.project_id = twins.project_id
+        and c.timestamp = twins.timestamp
+        and c.kind = twins.kind
+        and c.command_raw = twins.command_raw
 left join unanswered on c.project_id = unanswered.project_id and c.id = unanswered.id;
-
--- Joins of tables without statistics may be planned as a loop over all pairs.
-analyze execution_targets (project_id, id), matched_requests (project_id), matched_tool_calls (project_id);
 
 insert into ops.execution_aliases (project_id, alias_id, execution_id)
 select
@@ -168,3 +273,9 @@ select
 from execution_targets
 where id <> target_id
 on conflict do nothing;
+
+insert into touched_work (project_id, execution_id)
+select
+    project_id,
+    target_id
+from execution_targets;

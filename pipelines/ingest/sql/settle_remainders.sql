@@ -2,78 +2,6 @@
 -- in the logs is one more row per model, so that tokens and cost add up to what the client reported; the row shrinks as
 -- more responses arrive from other files.
 
-create temporary table reported_usages on commit drop as
-select
-    e.project_id,
-    e.execution_id,
-    e.timestamp,
-    e.session_id,
-    e.source_file_key,
-    u.model,
-    coalesce(u.input_tokens, 0) as input_tokens,
-    coalesce(u.cache_creation_tokens, 0) as cache_creation_tokens,
-    coalesce(u.cache_read_tokens, 0) as cache_read_tokens,
-    coalesce(u.output_tokens, 0) as output_tokens,
-    coalesce(u.web_search_requests, 0) as web_search_requests,
-    round(u.cost_usd, 12) as cost_usd
-from (
-    select distinct on (known.project_id, known.execution_id) known.*
-    from (
-        select
-            t.project_id,
-            t.execution_id,
-            e.timestamp,
-            e.session_id,
-            e.source_file_key,
-            e.reported_usage,
-            1 as preference
-        from (
-            select distinct
-                project_id,
-                execution_id
-            from touched_executions
-        ) as t
-        cross join lateral (
-            select
-                r.timestamp,
-                r.session_id,
-                r.source_file_key,
-                r.reported_usage
-            from raw.command_executions as r
-            where r.project_id = t.project_id and r.id = t.execution_id
-            limit 1
-        ) as e
-        union all
-        select
-            x.project_id,
-            x.target_id as execution_id,
-            s.timestamp,
-            s.session_id,
-            s.source_file_key,
-            s.reported_usage,
-            2 as preference
-        from staged_executions as s
-        inner join execution_targets as x on s.project_id = x.project_id and s.id = x.id
-    ) as known
-    where known.reported_usage is not null
-    order by known.project_id, known.execution_id, known.preference
-) as e
-cross join lateral jsonb_to_recordset(e.reported_usage) as u (
-    model text,
-    input_tokens bigint,
-    cache_creation_tokens bigint,
-    cache_read_tokens bigint,
-    output_tokens bigint,
-    web_search_requests bigint,
-    cost_usd numeric
-);
-
--- The row keeps the moment at which the execution was first seen, whichever source that was.
-update reported_usages as u
-set timestamp = e.timestamp
-from raw.command_executions as e
-where u.project_id = e.project_id and u.execution_id = e.id;
-
 -- Responses without a price of their own are covered by the run's reported cost.
 update raw.model_requests as r
 set cost_status = 'reported', updated_at = now()
@@ -129,6 +57,7 @@ select
     r.tableoid as partition_id,
     r.ctid as row_id,
     r.project_id,
+    r.execution_id,
     r.timestamp
 from (
     select distinct
@@ -183,16 +112,18 @@ inserted as (
         0
     from remainders as m
     on conflict do nothing
-    returning project_id, timestamp
+    returning project_id, execution_id, timestamp
 )
 
-insert into changed_days (project_id, activity_date)
-select distinct
+insert into touched_work (project_id, execution_id, activity_date)
+select
     project_id,
+    execution_id,
     (timestamp at time zone 'UTC')::date
 from inserted
 union
-select distinct
+select
     project_id,
+    execution_id,
     (timestamp at time zone 'UTC')::date
 from stale_remainders;

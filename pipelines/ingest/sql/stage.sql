@@ -1,4 +1,6 @@
--- One batch of records, as COPY brings them; emptied at every commit.
+-- One batch of records, as COPY brings them, and what the steps of its merge hand on; all emptied at every commit.
+-- The tables live as long as the session: making and dropping them would cost more than filling them.
+-- An execution_id names an execution of the same batch; work without one is given an owner by find_owners.sql.
 create temporary table if not exists staged_executions (
     project_id text not null,
     id uuid not null,
@@ -53,7 +55,8 @@ create temporary table if not exists staged_requests (
     line_count integer not null,
     source text not null,
     source_file_key text not null,
-    source_offset bigint not null
+    source_offset bigint not null,
+    request_key text collate "C" generated always as (message_id || ':' || coalesce(request_id, '')) stored
 ) on commit delete rows;
 
 create temporary table if not exists staged_tool_calls (
@@ -94,4 +97,201 @@ create temporary table if not exists merge_counts (
     table_name text not null,
     outcome text not null,
     row_count bigint not null
+) on commit delete rows;
+
+-- Rows of the warehouse that the batch sees again; place is that of the staged row.
+create temporary table if not exists known_requests (
+    like raw.model_requests,
+    place tid not null
+) on commit delete rows;
+
+create temporary table if not exists known_tool_calls (
+    like raw.tool_calls,
+    place tid not null
+) on commit delete rows;
+
+create temporary table if not exists execution_targets (
+    project_id text not null,
+    id uuid not null,
+    target_id uuid not null
+) on commit delete rows;
+
+create temporary table if not exists touched_sessions (
+    project_id text not null,
+    session_ids text[] not null
+) on commit delete rows;
+
+create temporary table if not exists owners (
+    table_id oid not null,
+    row_id tid not null,
+    is_stored boolean not null,
+    old_execution_id uuid not null,
+    execution_id uuid not null
+) on commit delete rows;
+
+create temporary table if not exists touched_work (
+    project_id text not null,
+    execution_id uuid not null,
+    activity_date date
+) on commit delete rows;
+
+create temporary table if not exists touched_executions (
+    project_id text not null,
+    execution_ids uuid[] not null
+) on commit delete rows;
+
+create temporary table if not exists known_executions (
+    like raw.command_executions
+) on commit delete rows;
+
+create temporary table if not exists reported_usages (
+    project_id text not null,
+    execution_id uuid not null,
+    timestamp timestamptz not null,
+    session_id text,
+    source_file_key text not null,
+    model text not null,
+    input_tokens bigint not null,
+    cache_creation_tokens bigint not null,
+    cache_read_tokens bigint not null,
+    output_tokens bigint not null,
+    web_search_requests bigint not null,
+    cost_usd numeric
+) on commit delete rows;
+
+create temporary table if not exists execution_totals (
+    project_id text not null,
+    execution_id uuid not null,
+    input_tokens bigint not null,
+    cache_creation_5m_tokens bigint not null,
+    cache_creation_1h_tokens bigint not null,
+    cached_tokens bigint not null,
+    output_tokens bigint not null,
+    cost_usd numeric not null,
+    cache_read_cost_usd numeric not null,
+    cache_savings_usd numeric not null,
+    request_count integer not null,
+    priceable_count bigint not null,
+    unpriced_count bigint not null,
+    reported_count bigint not null,
+    is_output_reliable boolean not null,
+    model_version text,
+    tool_calls integer not null,
+    tool_errors integer not null
+) on commit delete rows;
+
+create or replace temporary view owned_requests as
+select
+    s.project_id,
+    s.request_key,
+    s.timestamp,
+    s.kind,
+    s.message_id,
+    s.request_id,
+    s.session_id,
+    coalesce(t.target_id, o.execution_id, s.orphan_id) as execution_id,
+    t.id is null as is_owner_inferred,
+    s.prompt_id,
+    s.agent_id,
+    s.model,
+    s.service_tier,
+    s.speed,
+    s.stop_reason,
+    s.input_tokens,
+    s.cache_creation_5m_tokens,
+    s.cache_creation_1h_tokens,
+    s.cache_read_tokens,
+    s.output_tokens,
+    s.web_search_requests,
+    s.reported_cost_usd,
+    s.is_output_reliable,
+    s.line_count,
+    s.source,
+    s.source_file_key,
+    s.source_offset,
+    now() as ingested_at,
+    s.ctid as place
+from staged_requests as s
+left join execution_targets as t on s.project_id = t.project_id and s.execution_id = t.id
+left join owners as o on s.tableoid = o.table_id and s.ctid = o.row_id;
+
+create or replace temporary view owned_tool_calls as
+select
+    s.project_id,
+    s.tool_use_id,
+    s.timestamp,
+    s.session_id,
+    coalesce(t.target_id, o.execution_id, s.orphan_id) as execution_id,
+    t.id is null as is_owner_inferred,
+    s.prompt_id,
+    s.message_id,
+    s.agent_id,
+    s.spawned_agent_id,
+    s.tool_name,
+    s.duration_ms,
+    s.status,
+    s.error_message,
+    s.source,
+    s.source_file_key,
+    s.source_offset,
+    now() as ingested_at,
+    s.ctid as place
+from staged_tool_calls as s
+left join execution_targets as t on s.project_id = t.project_id and s.execution_id = t.id
+left join owners as o on s.tableoid = o.table_id and s.ctid = o.row_id;
+
+-- Staged rows that are not the only sight of what they describe, under the key that they share.
+create temporary table if not exists contested_requests (
+    project_id text not null,
+    request_key text collate "C" not null,
+    place tid not null
+) on commit delete rows;
+
+create temporary table if not exists contested_tool_calls (
+    place tid not null
+) on commit delete rows;
+
+-- What became of them, as far as the warehouse does not hold it yet.
+create temporary table if not exists settled_requests on commit delete rows as
+select * from owned_requests
+with no data;
+
+create temporary table if not exists settled_tool_calls on commit delete rows as
+select * from owned_tool_calls
+with no data;
+
+create temporary table if not exists execution_candidates on commit delete rows as
+select
+    project_id,
+    id,
+    false as is_stored,
+    timestamp,
+    batch_id,
+    execution_sequence,
+    kind,
+    command_raw,
+    command_base,
+    command_args,
+    command_features,
+    pattern_signature,
+    workspace_context,
+    session_context,
+    session_id,
+    device_id,
+    array[source] as sources,
+    source_file_key,
+    source_line,
+    ended_at,
+    status,
+    status_reason,
+    error_message,
+    execution_time_ms,
+    reported_usage,
+    output_characteristics,
+    ctid as place
+from staged_executions
+with no data;
+
+create temporary table if not exists settled_executions (
+    like raw.command_executions
 ) on commit delete rows;

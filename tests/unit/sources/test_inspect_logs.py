@@ -174,7 +174,7 @@ class TestCorpus:
     def test_logs_and_only_logs_are_recognised(self, corpus: Path) -> None:
         for path in sorted(path for path in corpus.rglob("*") if path.is_file()):
             with path.open("rb") as file:
-                is_log = inspect_logs.matches(path, file.read(HEAD))
+                is_log = identify(path, file.read(HEAD)) == "inspect"
             assert is_log == (path.suffix in (".json", ".eval") and "inspect/inspect_ai" in path.as_posix()), path
 
 

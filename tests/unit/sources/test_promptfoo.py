@@ -118,7 +118,7 @@ class TestCorpus:
     def test_results_and_only_results_are_recognised(self, corpus: Path) -> None:
         for path in sorted(path for path in corpus.rglob("*") if path.is_file()):
             with path.open("rb") as file:
-                are_results = promptfoo.matches(path, file.read(HEAD))
+                are_results = identify(path, file.read(HEAD)) == "promptfoo"
             assert are_results == (path.name in ("results.json", "results.jsonl") and "promptfoo" in path.parts[-3]), (
                 path
             )

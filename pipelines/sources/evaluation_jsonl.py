@@ -13,7 +13,7 @@ import msgspec
 
 from pipelines.sources import yaml_text
 from pipelines.sources.documents import Document
-from pipelines.sources.json_documents import BROKEN_STREAM, opened
+from pipelines.sources.json_documents import BROKEN_STREAM, leading_keys, opened
 from pipelines.sources.lines import SAMPLE_BYTES, Item, UnusableLine, in_utc, read_objects
 from pipelines.sources.outputs import (
     UNIT,
@@ -35,6 +35,7 @@ from pipelines.sources.records import BadLine
 from pipelines.sources.steps import bounded, cut
 
 _SCENARIO_ID = re.compile(r"[a-z0-9_][a-z0-9_.:/-]{0,199}")
+_LARGE = re.compile(rb'\{\s*"type"\s*:\s*"simulation"')
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Amount = Annotated[float, msgspec.Meta(ge=0)]
@@ -135,11 +136,13 @@ def matches(path: Path, head: bytes) -> bool:
     """Whether the first object of the file is a line of this format."""
     if b'"type"' not in head:
         return False
-    first = next((line for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()), b"")
+    head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    first, newline, _ = head.partition(b"\n")
     try:
         line = _decode_type(first)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
+        # A first line longer than the head: only a large configuration makes one.
+        return not newline and _LARGE.match(head) is not None and leading_keys(head) >= {"type", "id", "config"}
     match line.type:
         case "simulation":
             return line.id is not None and line.config is not None

@@ -143,7 +143,7 @@ class _Run:
             key=self.key,
             config_name=f"tau2 {self.domain} {self.model}",
             config=self.config,
-            name=self.document.path.stem,
+            name=self.document.path.name.removesuffix(".json"),
             status="completed" if is_complete else "running",
             overall_score_raw=sum(self.rewards) / len(self.rewards) if self.rewards and is_complete else None,
             started_at=min([*self.starts, *([self.started] if self.started else [])], default=None),

@@ -132,6 +132,12 @@ def test_a_line_that_cannot_be_used_gets_a_sentence_and_the_others_are_read(tmp_
     assert bad.detail.endswith(".")
 
 
+@pytest.mark.parametrize("config", ["x: " + "y" * 5_000_000, {"x": "y" * 5_000_000}])
+def test_a_file_that_begins_with_a_large_configuration_is_known(tmp_path, config):
+    (bad,) = read(written(tmp_path, RUN | {"config": config}), "evaluation_jsonl").bad
+    assert "5.0 MB" in bad.detail
+
+
 def test_an_outcome_without_a_simulation_says_how_to_begin_the_file(tmp_path):
     (bad,) = read(written(tmp_path, {"type": "outcome", "scenario": "s"}), "evaluation_jsonl").bad
     assert bad.reason == "unknown_simulation"

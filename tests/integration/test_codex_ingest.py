@@ -18,9 +18,7 @@ import pytest
 from rollout_files import START, Rollout
 
 from pipelines import ingest
-from pipelines.cli.ingest import SOURCES
 from pipelines.settings import Settings
-from pipelines.sources import READERS
 from tests import warehouse
 
 
@@ -61,10 +59,6 @@ def executions(connection: psycopg.Connection, *columns: str) -> list[tuple[Any,
     return connection.execute(
         f"select {', '.join(columns)} from raw.command_executions order by timestamp, execution_sequence"
     ).fetchall()
-
-
-def test_the_command_line_names_every_format_that_can_be_read() -> None:
-    assert ("auto", *sorted(READERS)) == SOURCES
 
 
 def test_a_rollout_becomes_rows_of_its_project(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -208,30 +209,26 @@ def _share(
             workers[here] = process
             takers[here] = groups.pop if number % 2 else groups.popleft
             group = takers[here]()
-            here.send((group, _entries(group, known, keys)))
+            with _living(process):
+                here.send((group, _entries(group, known, keys)))
         while workers:
             for pipe in wait(list(workers)):
                 assert isinstance(pipe, Connection)  # noqa: S101 (wait returns what it was given)
-                try:
+                with _living(workers[pipe]):
                     message = pipe.recv()
-                except EOFError:
-                    process = workers[pipe]
-                    process.join()
-                    raise WorkerDied(
-                        f"a worker process ended with status {process.exitcode}; "
-                        "what it had committed stands, run the ingest again."
-                    ) from None
                 if isinstance(message, BaseException):
                     raise message
                 if isinstance(message, IngestReport):
                     report.add(message)
                     if not groups:
-                        pipe.send(None)
+                        with _living(workers[pipe]):
+                            pipe.send(None)
                         workers.pop(pipe).join()
                         pipe.close()
                     else:
                         group = takers[pipe]()
-                        pipe.send((group, _entries(group, known, keys)))
+                        with _living(workers[pipe]):
+                            pipe.send((group, _entries(group, known, keys)))
                 else:
                     tracker.advance(*message)
     finally:
@@ -240,6 +237,19 @@ def _share(
             process.join()
             pipe.close()
     return report
+
+
+@contextmanager
+def _living(process: BaseProcess) -> Iterator[None]:
+    """Talks to a worker. Raises WorkerDied when it has ended; what it left unread resets the connection."""
+    try:
+        yield
+    except (EOFError, ConnectionError):
+        process.join()
+        raise WorkerDied(
+            f"a worker process ended with status {process.exitcode}; "
+            "what it had committed stands, run the ingest again."
+        ) from None
 
 
 def _entries(

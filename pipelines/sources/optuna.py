@@ -198,6 +198,7 @@ class _Study:
             status=status,
             config=config,
             search_space=self._search_space(),
+            task=task if isinstance(task := study.user_attrs.get("task"), str) else None,
             start_time=began,
             end_time=max([*starts, *ends]) if status in ("completed", "failed") else None,
             score_scale=PERCENT if self.is_mipro and self._fits_percent() else UNBOUNDED,

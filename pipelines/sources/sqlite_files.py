@@ -4,6 +4,7 @@ A tool may have its store open. Nothing here writes to it, and whoever reads get
 itself, with what stands in the write-ahead log beside the file and without what is not yet committed.
 """
 
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ COMPANIONS = ("-wal", "-journal")
 """Ends of the names of files beside a database that hold a part of it."""
 
 _BUSY_SECONDS = 5.0
+_BEGINNING = 1 << 20
+_DEFINITION = re.compile(rb'CREATE TABLE "?([a-z_]+)"? *\(')
 _WAL_MODE = 2
 _READ_VERSION = 19
 """Byte of the header that says how the file is read."""
@@ -41,7 +44,9 @@ def holds_tables(path: Path, tables: frozenset[str]) -> bool:
         except sqlite3.OperationalError:
             # Names of tables may be read under a lock; what is in them may not, and snapshot says so.
             found = _tables(_connect(database, "immutable=1", 0))
-    except (OSError, ValueError, sqlite3.Error):
+    except sqlite3.DatabaseError:
+        return tables <= _named_tables(database)
+    except (OSError, ValueError):
         return False
     return tables <= found
 
@@ -79,6 +84,12 @@ def _tables(connection: sqlite3.Connection) -> frozenset[str]:
     with closing(connection):
         rows = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
     return frozenset(name for (name,) in rows)
+
+
+def _named_tables(database: Path) -> frozenset[str]:
+    """Tables whose definitions stand at the beginning of a damaged file: what it is can be said even then."""
+    with database.open("rb") as stream:
+        return frozenset(name.decode() for name in _DEFINITION.findall(stream.read(_BEGINNING)))
 
 
 def _has_magic(path: Path) -> bool:

@@ -22,8 +22,10 @@ from pipelines.sources.outputs import (
     RunStatus,
     Sample,
     Scale,
+    Unreadable,
     content_hash,
 )
+from pipelines.sources.records import BadLine
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -44,9 +46,12 @@ _PARENT = "mlflow.parentRunId"
 
 
 def records(store: Store) -> Iterator[Record]:
-    """Everything in the store, run after run."""
+    """Everything in the store, run after run. Raises Unreadable."""
     for experiment in store.experiments():
         runs = store.runs(experiment.experiment_id)
+        for run_id in store.passed_over(experiment.experiment_id, runs):
+            yield _damaged(run_id, "its files are not what MLflow writes")
+        runs = [run for run in runs if run.info.lifecycle_stage == "active"]
         known = {run.info.run_id for run in runs}
         children = defaultdict(list)
         for run in runs:
@@ -55,7 +60,16 @@ def records(store: Store) -> Iterator[Record]:
         for run in runs:
             nested = children.get(run.info.run_id, [])
             if nested or run.data.tags.get(_PARENT) not in known:
-                yield from _Optimization(store, experiment.name, run, nested).records()
+                try:
+                    found = list(_Optimization(store, experiment.name, run, nested).records())
+                except Unreadable as error:
+                    found = [_damaged(run.info.run_id, str(error))]
+                yield from found
+
+
+def _damaged(run_id: str, why: str) -> BadLine:
+    detail = f"Run {run_id} cannot be read: {why.rstrip('.')}; mend or delete it."
+    return BadLine(0, 0, 0, "unexpected_shape", detail, b"")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TABLES = frozenset({"alembic_version", "experiments", "runs", "params", "metrics", "latest_metrics", "tags"})
 
-_ID = r"(?:[0-9a-f]{32}|tr-[0-9a-f]{32}|m-[0-9a-f]{32})"
+_ID = r"(?:tr-|m-)?[0-9a-f]{32}"
 _OF_RUN = re.compile(
     rf"^(?P<above>.+)/(?P<id>{_ID})/(?:artifacts|metrics|params|tags|inputs|outputs|meta\.yaml)(?:/|$)"
 )
@@ -90,29 +90,47 @@ class Store:
     _library: Any
 
     def experiments(self) -> Iterator["Experiment"]:
-        """Experiments that are not deleted."""
+        """Experiments that are not deleted. Raises Unreadable."""
         token = None
         while True:
-            page = self._library.search_experiments(max_results=_PAGE, page_token=token)
+            page = self._ask("search_experiments", max_results=_PAGE, page_token=token)
             yield from page
             if not (token := page.token):
                 return
 
     def runs(self, experiment_id: str) -> list["MlflowRun"]:
-        """Runs that are not deleted, in the order in which they began."""
+        """Runs in the order in which they began, deleted ones included. Raises Unreadable."""
         from mlflow.entities import ViewType
 
         runs: list[MlflowRun] = []
         token = None
         while True:
-            page = self._library.search_runs([experiment_id], "", ViewType.ACTIVE_ONLY, _PAGE, page_token=token)
+            page = self._ask("search_runs", [experiment_id], "", ViewType.ALL, _PAGE, page_token=token)
             runs += page
             if not (token := page.token):
                 return sorted(runs, key=lambda run: (run.info.start_time or 0, run.info.run_id))
 
     def history(self, run_id: str, metric: str) -> list["Metric"]:
-        """All values of a metric, by step."""
-        return sorted(self._library.get_metric_history(run_id, metric), key=lambda m: (m.step, m.timestamp))
+        """All values of a metric, by step. Raises Unreadable."""
+        return sorted(self._ask("get_metric_history", run_id, metric), key=lambda m: (m.step, m.timestamp))
+
+    def passed_over(self, experiment_id: str, runs: Iterable["MlflowRun"]) -> list[str]:
+        """Runs of a file store that MLflow leaves out without a word, because their files are damaged."""
+        known = {run.info.run_id for run in runs}
+        folders = (self.path / experiment_id).glob("*/meta.yaml") if self.path.is_dir() else ()
+        return sorted(
+            path.parent.name
+            for path in folders
+            if re.fullmatch(_ID, path.parent.name) and path.parent.name not in known
+        )
+
+    def _ask(self, question: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return getattr(self._library, question)(*arguments, **options)
+        except Exception as error:
+            # Over damaged data the library lets through whatever its parts raise.
+            told = str(error).partition("\n")[0] or type(error).__name__
+            raise Unreadable(f"MLflow cannot read its own store ({told}); copy it again from where it is.") from error
 
     def artifacts(self, run: "MlflowRun") -> Path | None:
         """Folder of the run's artifacts, here or moved along with the store; None where it is not to be found."""
@@ -149,10 +167,15 @@ def _file_store(path: Path, copy: Path) -> Any:
     from mlflow.store.tracking.file_store import FileStore
 
     try:
-        shutil.copytree(path, copy, ignore=shutil.ignore_patterns("artifacts", "models", "traces", ".trash"))
+        shutil.copytree(path, copy, ignore=_left_out)
     except (OSError, shutil.Error) as error:
         raise Unreadable(f"The MLflow folder cannot be copied ({error}); it may be in use, ingest it again.") from error
     return FileStore(str(copy))
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """Artifacts, but not their folder: without one MLflow takes a run for a forgery."""
+    return set(names) if Path(folder).name == "artifacts" else {"models", "traces", ".trash"} & set(names)
 
 
 def _database_store(copy: Path) -> Any:

@@ -92,16 +92,18 @@ def _without_filter(connection: psycopg.Connection, asked: Sequence[HalfVector])
         f"where model = '{MODEL}' and dimensions = {DIMENSIONS} order by {{0}} <=> %s::halfvec "
         f"limit {_NEIGHBOURS}) as n order by distance"
     )
-    connection.execute("select set_config('hnsw.ef_search', %s, false)", [str(similarity.EF_SEARCH)])
 
-    def ask(vector: HalfVector, column: str) -> list[float]:
+    def ask(vector: HalfVector, column: str, sort: str) -> list[float]:
+        connection.execute("select set_config('enable_sort', %s, false)", [sort])
         text = vector.to_text()
         return [row[0] for row in connection.execute(query.format(column), [text, text])]
 
+    connection.execute("select set_config('hnsw.ef_search', %s, false)", [str(similarity.EF_SEARCH)])
     rows = connection.execute("select count(*) from raw.embeddings").fetchone()
     return _compare(
         "all, no filter", rows[0] if rows else 0, asked,
-        lambda vector: ask(vector, "embedding"), lambda vector: ask(vector, f"embedding::halfvec({DIMENSIONS})"),
+        lambda vector: ask(vector, "embedding", "on"),
+        lambda vector: ask(vector, f"embedding::halfvec({DIMENSIONS})", "off"),
     )  # fmt: skip
 
 

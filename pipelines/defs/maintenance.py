@@ -46,8 +46,13 @@ class MaintenanceConfig(dg.Config):
     apply: bool = Field(default=False, description="Carry the plan out; else it is only shown.")
 
 
+def _op(job: str) -> str:
+    """Name of the job's only op; Dagster wants it to differ from the job's."""
+    return f"run_{job}"
+
+
 def _job(name: str) -> dg.JobDefinition:
-    @dg.op(name=name, pool=POOL, description=_DESCRIPTIONS[name])
+    @dg.op(name=_op(name), pool=POOL, description=_DESCRIPTIONS[name])
     def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig, warehouse: Warehouse) -> None:
         _run(name, context, config, warehouse)
 
@@ -82,7 +87,7 @@ def _schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
         job=job,
         cron_schedule=_CRON[job.name],
         execution_timezone="UTC",
-        run_config={"ops": {job.name: {"config": {"apply": True}}}},
+        run_config={"ops": {_op(job.name): {"config": {"apply": True}}}},
         default_status=(dg.DefaultScheduleStatus.STOPPED if job.name in _STOPPED else dg.DefaultScheduleStatus.RUNNING),
         description=_DESCRIPTIONS[job.name],
     )

@@ -130,8 +130,8 @@ def check_killed_retentions(kills: int, retentions: Retentions, settings: Settin
             assert set(history.archived_keys(settings, table, key)) == keys[table]
 
 
-def test_a_retention_killed_ten_times_loses_nothing(retentions: Retentions, settings: Settings, dsn: str) -> None:
-    check_killed_retentions(10, retentions, settings, dsn, seed=1)
+def test_a_retention_killed_six_times_loses_nothing(retentions: Retentions, settings: Settings, dsn: str) -> None:
+    check_killed_retentions(6, retentions, settings, dsn, seed=1)
 
 
 @pytest.mark.slow

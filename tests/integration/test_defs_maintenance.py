@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
@@ -11,10 +10,10 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
+from dbt.cli.main import dbtRunner
 
 from pipelines.database import connect
 from pipelines.maintenance import aggregation, dagster_events, dbt, jobs
-from pipelines.maintenance.launch import aggregate
 from tests import history
 from tests.dagster_world import LAST_DAY, World, dagster_world, fingerprints
 
@@ -83,9 +82,12 @@ def test_a_person_who_launches_a_job_gets_its_plan(
 def test_marts_keep_their_history_when_late_data_touch_archived_days(
     world: World, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
+    def aggregate(day: date) -> dg.ExecuteInProcessResult:
+        job = definitions.resolve_job_def("nightly_aggregation")
+        return job.execute_in_process(partition_key=day.isoformat(), instance=instance, raise_on_error=False)
+
     definitions.resolve_job_def("ingest_logs").execute_in_process(instance=instance)
-    first = LAST_DAY - timedelta(days=1)
-    assert aggregate(world.settings, world.dsn, first, LAST_DAY).success
+    assert aggregate(LAST_DAY).success
     marts, raw = fingerprints(world.dsn), history.rows(world.dsn, *history.EXECUTIONS)
     assert all(raw.values())
 
@@ -93,10 +95,10 @@ def test_marts_keep_their_history_when_late_data_touch_archived_days(
     assert not any(history.rows(world.dsn, *history.EXECUTIONS).values())
     with connect(world.dsn, autocommit=True) as connection:
         connection.execute(
-            "insert into ops.touched_days (project_id, activity_date) select 'late', unnest(%s::date[])",
-            [[first, LAST_DAY]],
+            "insert into ops.touched_days (project_id, activity_date) values ('late', %s)",
+            [LAST_DAY - timedelta(days=1)],
         )
-    assert aggregate(world.settings, world.dsn).success
+    assert aggregate(LAST_DAY).success
     assert history.rows(world.dsn, *history.EXECUTIONS) == raw
     assert fingerprints(world.dsn) == marts
 
@@ -105,19 +107,17 @@ def test_marts_keep_their_history_when_late_data_touch_archived_days(
         connection.execute("update ops.archived_months set held_until = now() - interval '1 second'")
     assert jobs.run("apply_retention", world.settings, world.dsn, applies=True).counts["archived_rows"] == 0
 
-    refresh = subprocess.run(
-        [str(dbt.EXECUTABLE), "--no-use-colors", "run", "--full-refresh", "--select", "session_summary"],
-        env={**os.environ, **dbt.environment(world.settings, world.dsn)}, cwd=world.settings.dbt_project,
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert refresh.returncode != 0
-    assert "tracemill archive restore --all" in refresh.stdout
+    with dbt.exported(dbt.environment(world.settings, world.dsn)):
+        refresh = dbtRunner().invoke(["--quiet", "run", "--full-refresh", "--select", "session_summary"])
+    assert not refresh.success
+    assert "tracemill archive restore --all" in str(refresh.exception or [run.message for run in refresh.result])
 
     for path in world.settings.archive.rglob("*.parquet"):
         path.unlink()
-    result = aggregate(world.settings, world.dsn, LAST_DAY, LAST_DAY)
+    result = aggregate(LAST_DAY)
     assert not result.success
-    assert "rows of theirs are in the archive" in (result.detail or "")
+    (failure,) = [event for event in result.all_node_events if event.event_type_value == "STEP_FAILURE"]
+    assert "rows of theirs are in the archive" in failure.event_specific_data.error.message
     assert fingerprints(world.dsn) == marts
 
 
@@ -129,7 +129,7 @@ def test_a_purge_keeps_the_last_word_on_every_partition(
     @dg.asset(
         key=["test", "daily"], partitions_def=days, check_specs=[dg.AssetCheckSpec("fine", asset=["test", "daily"])]
     )
-    def daily(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def daily(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         context.log.info("working")
         return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True, check_name="fine")])
 

@@ -39,6 +39,7 @@ grant select on public.schema_migrations to tracemill_maintenance;
 
 set local role tracemill_owner;
 
+alter table app.project_config drop constraint if exists project_retention_is_in_days;
 alter table app.project_config add constraint project_retention_is_in_days check (
     case
         when settings ? 'retention' then
@@ -50,6 +51,7 @@ alter table app.project_config add constraint project_retention_is_in_days check
         else true
     end
 ) not valid;
+alter table app.project_config drop constraint if exists project_legal_hold_is_boolean;
 alter table app.project_config add constraint project_legal_hold_is_boolean
 check (not settings ? 'legal_hold' or jsonb_typeof(settings -> 'legal_hold') = 'boolean') not valid;
 comment on column app.project_config.settings is 'Settings of the project: budgets, cadence, retention ({"executions": days, "outcomes": days, "samples": days}; the defaults are in ops.retention_rules) and legal_hold (true: nothing of the project leaves the database).';

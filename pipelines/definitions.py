@@ -10,14 +10,15 @@ from pipelines.defs.automation import (
     nightly_aggregation_schedule,
 )
 from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization
+from pipelines.defs.maintenance import maintenance_jobs, maintenance_schedules
 from pipelines.defs.resources import Warehouse, dbt_resource
 from pipelines.defs.transform import dbt_models
 
 defs = dg.Definitions(
     assets=[raw_executions, raw_optimization, raw_evaluation, dbt_models],
     asset_checks=[raw_checks],
-    jobs=[ingest_logs, nightly_aggregation],
-    schedules=[nightly_aggregation_schedule],
+    jobs=[ingest_logs, nightly_aggregation, *maintenance_jobs],
+    schedules=[nightly_aggregation_schedule, *maintenance_schedules],
     sensors=[new_log_files, late_data],
     resources={"warehouse": Warehouse(), "dbt_cli": dbt_resource()},
     # A run is a process of its own; whether it is one on this machine or elsewhere is the run launcher's choice.

@@ -69,6 +69,11 @@ class Settings:
         return self.home / "dagster"
 
     @property
+    def archive(self) -> Path:
+        """Folder of the months that left the database."""
+        return self.home / "archive"
+
+    @property
     def dbt_project(self) -> Path:
         """Folder of the dbt project, in the checkout."""
         return REPOSITORY / "dbt_project"

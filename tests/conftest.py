@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
+from psycopg import conninfo, sql
 
 from pipelines.database import connect, embedded, migrations
 from pipelines.settings import REPOSITORY, Settings
@@ -111,6 +111,23 @@ def _copy_database_settings(admin: psycopg.Connection, template: str, name: str)
 def migrated_database(server: embedded.Status, template: str) -> Callable[[], AbstractContextManager[str]]:
     """Context manager that gives the DSN of a fresh, migrated database: for fixtures of a wider scope than a test."""
     return lambda: _temporary_database(server, template)
+
+
+@pytest.fixture(scope="session")
+def cloned_database(server: embedded.Status) -> Callable[[str], AbstractContextManager[str]]:
+    """Context manager that gives the DSN of a clone of the named database, to which nobody may be connected."""
+    return lambda original: _temporary_database(server, original)
+
+
+@pytest.fixture(scope="session")
+def past_database(migrated_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """Name of a database with the history of tests/history.py, to be cloned."""
+    from tests import history
+
+    with migrated_database() as database:
+        with connect(database) as opened:
+            history.add_executions(opened)
+        yield str(conninfo.conninfo_to_dict(database)["dbname"])
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ app = typer.Typer(
 )
 database = typer.Typer(help="The database: the embedded server, and migrations.", no_args_is_help=True)
 app.add_typer(database, name="db", rich_help_panel=None)
+archive = typer.Typer(help="The archive: months that left the database, and the way back.", no_args_is_help=True)
+app.add_typer(archive, name="archive", rich_help_panel=None)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -190,6 +192,69 @@ def _diff(
         raise typer.BadParameter(f"Version {last} does not follow version {first}: give the earlier version first.")
     else:
         _exit(diff(configuration, (first, last), project=project, as_json=as_json))
+
+
+@app.command(name="maintain")
+def _maintain(
+    applies: Annotated[bool, typer.Option("--apply/--plan", help="Do it, or only say what would be done.")] = False,
+    job: Annotated[
+        str | None,
+        typer.Option(help="maintain_partitions, apply_retention, cleanup_audit_log or purge_dagster_events; else all."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look after the database: partitions, retention, audit log, Dagster's events. Shows its plan by default.
+
+    Exit status 1 when something could not be done; the report says what.
+
+    \b
+    Examples:
+      tracemill maintain
+      tracemill maintain --apply --job apply_retention
+    """
+    from pipelines.cli.maintain import maintain
+
+    _exit(maintain(job, applies=applies, as_json=as_json))
+
+
+@archive.command(name="list")
+def _archive_list(
+    project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the months that were archived, and whether their rows are in the database.
+
+    \b
+    Example:
+      tracemill archive list --project storefront
+    """
+    from pipelines.cli.archive import list_months
+
+    _exit(list_months(project=project, as_json=as_json))
+
+
+@archive.command(name="restore")
+def _archive_restore(
+    project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
+    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="Only this month.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Only executions, outcomes or samples.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that was archived.")] = False,
+    hold_days: Annotated[int, typer.Option(min=1, max=3650, help="Days that retention leaves the rows alone.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Put archived months back into their tables. Safe to repeat: rows that are there stay as they are.
+
+    \b
+    Examples:
+      tracemill archive restore --project storefront --month 2026-03
+      tracemill archive restore --all --hold-days 30
+    """
+    from pipelines.cli.archive import restore_months
+
+    if everything == any((project, month, domain)):
+        raise typer.BadParameter("Say what to restore: --project, --month or --domain, or else --all.")
+    first_day = parse_day(f"{month}-01") if month else None
+    _exit(restore_months(project=project, domain=domain, month=first_day, hold_days=hold_days, as_json=as_json))
 
 
 @app.command(name="doctor")

@@ -14,6 +14,7 @@ _OF_DATABASE = frozenset({"psycopg"})
 _SENTENCES = frozenset(
     {
         "AggregationBusyError",
+        "ArchiveError",
         "BadPeriodError",
         "BadProject",
         "DagsterHomeError",
@@ -21,6 +22,7 @@ _SENTENCES = frozenset(
         "EmbeddedServerError",
         "EmbedderError",
         "InvalidDsnError",
+        "MaintenanceBusyError",
         "MigrationError",
         "SettingsError",
         "Unreadable",

@@ -20,7 +20,9 @@ from pipelines import settings
 from pipelines.database import embedded
 from pipelines.defs.partitions import activity_days
 from pipelines.defs.resources import Warehouse, WarehouseDbt, keep_parse_cache
-from pipelines.maintenance import aggregation, dbt, reaper
+from pipelines.maintenance import aggregation, dbt, reaper, restore
+from pipelines.maintenance.archive import ArchiveError
+from pipelines.maintenance.lock import MaintenanceBusyError, maintenance_lock
 
 DAY_COLUMN = "activity_date"
 _WAIT_SECONDS = 1800
@@ -65,8 +67,10 @@ def dbt_models(context: dg.AssetExecutionContext, dbt_cli: WarehouseDbt, warehou
         context.log.info(f"Closed {closed} prompts that nobody answered.")
 
     requested = _requested_days(context)
+    _bring_back_archived_rows(context, warehouse, requested, covers_all_models)
     with warehouse.connect("tracemill_dbt") as connection:
         plan = _plan(context, connection, requested, covers_all_models)
+        _refuse_archived_days(context, connection, plan, requested)
         context.log.info(f"Rebuilding {len(plan.days)} days: {_described(plan.days)}.")
         with aggregation.recorded(connection, plan):
             invocation = dbt_cli.cli(_BUILD, context=context)
@@ -84,6 +88,44 @@ def _requested_days(context: dg.AssetExecutionContext) -> tuple[date, date] | No
         return None
     keys = context.partition_key_range
     return date.fromisoformat(keys.start), date.fromisoformat(keys.end)
+
+
+def _bring_back_archived_rows(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    requested: tuple[date, date] | None,
+    covers_all_models: bool,
+) -> None:
+    """Put archived rows of the days to build back; days whose rows cannot come back are skipped by the plan."""
+    with warehouse.connect("tracemill_maintenance") as connection:
+        days = aggregation.days_near_archive(connection, requested, with_touched=covers_all_models)
+        if not days:
+            return
+        try:
+            with maintenance_lock(connection, _WAIT_SECONDS):
+                for restored in restore.bring_back(connection, warehouse.settings().archive, days):
+                    context.log.info(f"Before building their days, {restored}.")
+        except (ArchiveError, MaintenanceBusyError) as error:
+            context.log.warning(str(error))
+
+
+def _refuse_archived_days(
+    context: dg.AssetExecutionContext,
+    connection: Connection[Any],
+    plan: aggregation.Plan,
+    requested: tuple[date, date] | None,
+) -> None:
+    """Fail when a day that was asked for has rows that only the archive holds."""
+    if not plan.skipped:
+        return
+    sentence = (
+        f"{len(plan.skipped)} days ({_described(plan.skipped)}) are left as they are: rows of theirs are in the "
+        "archive and did not come back. See `tracemill archive list` and `tracemill archive restore`."
+    )
+    if requested and any(requested[0] <= day <= requested[1] for day in plan.skipped):
+        aggregation.fail(connection, plan, sentence)
+        raise dg.Failure(sentence)
+    context.log.warning(sentence)
 
 
 _PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start")

@@ -1,19 +1,21 @@
 """Which days an aggregation rebuilds: a work list in the database, so that no crash can lose a day.
 
 Protocol. ``plan`` takes the aggregation lock, puts the days asked for and every day in ``ops.touched_days`` on the
-list ``ops.aggregation_days``, and remembers when each was touched. dbt then rebuilds the days on the list, each in
-one transaction of its model. ``complete`` clears the list and forgets exactly the touches that were remembered: a
-day touched again in the meantime stays pending. ``fail``, or a process that dies, leaves list and touches as they
-are, so the next aggregation takes those days along. While the marts do not exist, dbt builds every day there is.
+list ``ops.aggregation_days``, and remembers when each was touched. A day of which rows are away in the archive never
+gets on the list: its marts would forget them (pipelines.maintenance.restore brings them back first). dbt then
+rebuilds the days on the list, each in one transaction of its model. ``complete`` clears the list and forgets exactly
+the touches that were remembered: a day touched again in the meantime stays pending. ``fail``, or a process that dies,
+leaves list and touches as they are, so the next aggregation takes those days along. While the marts do not exist, dbt
+builds every day there is.
 
 The lock belongs to the connection: keep the same one from ``plan`` to ``complete``, and use it for nothing else.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -22,6 +24,9 @@ from psycopg.rows import class_row
 FIRST_DAY = date(2025, 1, 1)
 """First day that can be asked for: coding agents began to write these logs in early 2025. Days before it are
 aggregated when data touch them."""
+
+NEARBY = timedelta(days=7)
+"""Work that a command started may go on for days: a month this near a day has rows that the day's build reads."""
 
 _LOCK = 5_871_093_266_410_775_113
 """Key of the advisory lock; any number will do as long as it never changes."""
@@ -53,6 +58,9 @@ class Plan:
     touched: tuple[TouchedDay, ...]
     added: tuple[date, ...]
     """Days that this plan put on the list."""
+    skipped: tuple[date, ...]
+    """Days that were asked for or touched, but have rows that only the archive holds: they are not built, and days
+    that were touched stay pending."""
     covers_all_models: bool
 
 
@@ -90,16 +98,17 @@ def _plan(connection: psycopg.Connection[Any], first: date | None, last: date | 
     if covers_all_models:
         with connection.cursor(row_factory=class_row(TouchedDay)) as cursor:
             touched = cursor.execute("select project_id, activity_date, touched_at from ops.touched_days").fetchall()
+    wanted = {day.activity_date for day in touched} | set(_days(first, last))
+    away = _months_away(connection)
+    skipped = {day for day in wanted if is_near(day, away)}
     added = connection.execute(
         """
         insert into ops.aggregation_days (activity_date)
-        select day::date from generate_series(%(first)s::date, %(last)s::date, interval '1 day') as day
-        union
-        select unnest(%(touched)s::date[])
+        select unnest(%s::date[])
         on conflict do nothing
         returning activity_date
         """,
-        {"first": first, "last": last, "touched": [day.activity_date for day in touched]},
+        [sorted(wanted - skipped)],
     ).fetchall()
     days = [day for (day,) in connection.execute("select activity_date from ops.aggregation_days order by 1")]
     row = connection.execute(
@@ -111,7 +120,56 @@ def _plan(connection: psycopg.Connection[Any], first: date | None, last: date | 
         [min(days, default=None), max(days, default=None), len(days)],
     ).fetchone()
     assert row is not None  # noqa: S101 (an insert that returns)
-    return Plan(row[0], tuple(days), tuple(touched), tuple(sorted(day for (day,) in added)), covers_all_models)
+    return Plan(
+        row[0],
+        tuple(days),
+        tuple(day for day in touched if day.activity_date not in skipped),
+        tuple(sorted(day for (day,) in added)),
+        tuple(sorted(skipped)),
+        covers_all_models,
+    )
+
+
+def _days(first: date | None, last: date | None) -> list[date]:
+    if first is None or last is None:
+        return []
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def _months_away(connection: psycopg.Connection[Any]) -> frozenset[date]:
+    rows = connection.execute(
+        """
+        select distinct m.month
+        from ops.archived_months as m
+        join ops.retention_rules as r on r.relation = m.relation
+        where m.released_at is not null and r.domain <> 'audit'
+        """
+    )
+    return frozenset(month for (month,) in rows)
+
+
+def is_near(day: date, months: Collection[date]) -> bool:
+    """Whether building ``day`` needs rows of one of ``months`` (first days)."""
+    return any(near.replace(day=1) in months for near in (day - NEARBY, day, day + NEARBY))
+
+
+def days_near_archive(
+    connection: psycopg.Connection[Any], requested: tuple[date, date] | None, *, with_touched: bool
+) -> tuple[date, ...]:
+    """Days that an aggregation would skip, because archived rows of theirs have to come back first."""
+    away = _months_away(connection)
+    if not away:
+        return ()
+    days = set(_days(*requested)) if requested else set()
+    if with_touched:
+        days |= {day for (day,) in connection.execute("select distinct activity_date from ops.touched_days")}
+    return tuple(sorted(day for day in days if is_near(day, away)))
+
+
+def hold_off(connection: psycopg.Connection[Any]) -> bool:
+    """Keep aggregations from starting until the transaction ends; False when one is running."""
+    row = connection.execute("select pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone()
+    return bool(row and row[0])
 
 
 def complete(connection: psycopg.Connection[Any], plan: Plan) -> None:

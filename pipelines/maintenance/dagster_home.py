@@ -74,9 +74,14 @@ def _copy_template(home: Path) -> None:
         ) from error
 
 
+def dagster_database(warehouse: str) -> str:
+    """Name of Dagster's database beside the database ``warehouse``."""
+    return warehouse[: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX
+
+
 def _ensure_database(dsn: str) -> str:
     with connect(dsn, autocommit=True) as connection:
-        name = connection.info.dbname[: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX
+        name = dagster_database(connection.info.dbname)
         if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
             return name
         try:

@@ -20,6 +20,7 @@ OTHER_RAW = {
     "optimization": {"optimization_runs", "optimization_iterations", "optimization_samples"},
     "evaluation": {"config_versions", "scenarios", "simulations", "outcomes", "tool_usage", "failure_patterns"},
 }
+RUNNING = dg.DefaultScheduleStatus.RUNNING
 DAILY_MARTS = (
     "cache_effectiveness",
     "command_costs",
@@ -119,8 +120,7 @@ def test_nothing_reads_a_persons_folders_before_it_is_switched_on(definitions: d
     assert {job.name for job in repository.get_all_jobs()} >= {"ingest_logs", "nightly_aggregation"}
     sensors = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     assert sensors == dict.fromkeys(("new_log_files", "late_data"), dg.DefaultSensorStatus.STOPPED)
-    (schedule,) = repository.schedule_defs
-    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    assert repository.get_schedule_def("nightly_aggregation_schedule").default_status is RUNNING
 
 
 def test_the_schedule_asks_for_yesterday_at_two(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:

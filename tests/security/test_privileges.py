@@ -134,6 +134,7 @@ def test_grants_make_the_three_owners_true(connection):
     assert dict(granted) == {
         "tracemill_ingest": "DELETE INSERT SELECT UPDATE",
         "tracemill_dbt": "SELECT",
+        "tracemill_maintenance": "INSERT SELECT",
         **dict.fromkeys(TENANT_ROLES, "SELECT"),
     }
     creators = connection.execute(
@@ -142,7 +143,7 @@ def test_grants_make_the_three_owners_true(connection):
         from pg_namespace as n, pg_roles as r
         where n.nspname = any(%s) and r.rolname = any(%s) and has_schema_privilege(r.oid, n.oid, 'create')
         """,
-        [[*OUR_SCHEMAS, "public"], ["tracemill_ingest", "tracemill_dbt", *TENANT_ROLES]],
+        [[*OUR_SCHEMAS, "public"], ["tracemill_ingest", "tracemill_dbt", "tracemill_maintenance", *TENANT_ROLES]],
     ).fetchall()
     assert set(creators) == {(schema, "tracemill_dbt") for schema in ("staging", "intermediate", "marts", "monitoring")}
 
@@ -195,9 +196,9 @@ def test_platform_roles_cannot_log_in_and_do_not_inherit(connection):
         select rolname, rolcanlogin, rolinherit, rolsuper or rolcreaterole or rolcreatedb or rolbypassrls
         from pg_roles where rolname = any(%s)
         """,
-        [["tracemill_owner", "tracemill_ingest", "tracemill_dbt", *TENANT_ROLES]],
+        [["tracemill_owner", "tracemill_ingest", "tracemill_dbt", "tracemill_maintenance", *TENANT_ROLES]],
     ).fetchall()
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert {flags for _, *flags_list in rows for flags in [tuple(flags_list)]} == {(False, False, False)}
 
 

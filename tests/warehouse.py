@@ -1,6 +1,7 @@
 """What is in the raw tables, in a form that can be compared: without the moments at which rows were written."""
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
@@ -37,6 +38,31 @@ def executions_by_status(connection: psycopg.Connection) -> Counter[str]:
             ).fetchall()
         )
     )
+
+
+def tables(connection: psycopg.Connection) -> list[str]:
+    """All raw tables, partitions apart."""
+    query = "select relname from pg_class where relnamespace = 'raw'::regnamespace and relkind in ('r', 'p') order by 1"
+    return [name for (name,) in connection.execute(query)]
+
+
+def counts(connection: psycopg.Connection) -> dict[str, int]:
+    """Number of rows of each raw table."""
+    query = " union all ".join(f"select '{table}', count(*) from raw.{table}" for table in tables(connection))
+    return dict(connection.execute(query).fetchall())
+
+
+def everything(connection: psycopg.Connection, without: Collection[str] = ()) -> dict[str, list[str]]:
+    """Every row of every raw table as text, sorted, leaving out the named columns."""
+    return {
+        table: [
+            row
+            for (row,) in connection.execute(
+                f"select (to_jsonb(t) - %s::text[])::text as row from raw.{table} as t order by 1", [list(without)]
+            )
+        ]
+        for table in tables(connection)
+    }
 
 
 def contents(connection: psycopg.Connection) -> dict[str, list[tuple[Any, ...]]]:

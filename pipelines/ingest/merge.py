@@ -5,6 +5,7 @@ identity: whoever merges sees everything that others have committed before. Copy
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,19 +43,35 @@ def prepare(connection: psycopg.Connection[Any], device_id: str) -> None:
 
 
 def ensure_partitions(connection: psycopg.Connection[Any], staged: StagedRows) -> None:
-    """Makes the monthly partitions of the batch's own months and three months ahead.
+    """Makes the monthly partitions that the batch needs."""
+    if staged.first_at is not None and staged.last_at is not None:
+        tables = ("command_executions", "model_requests", "tool_calls")
+        make_partitions(connection, tables, staged.first_at.date(), staged.last_at.date())
+
+
+def make_partitions(
+    connection: psycopg.Connection[Any], tables: Iterable[str], first_day: date, last_day: date
+) -> None:
+    """Makes the monthly partitions of these days and of three months ahead.
 
     In a transaction a table: one that holds the lock of a table while it waits for another's could wait for a reader
     that waits for it.
     """
-    if staged.first_at is None or staged.last_at is None:
-        return
-    for table in ("command_executions", "model_requests", "tool_calls"):
+    for table in tables:
         connection.execute(
             "select ops.ensure_table_partitions(%s, %s, greatest(%s, (current_date + interval '3 months')::date))",
-            [[table], staged.first_at.date(), staged.last_at.date()],
+            [[table], first_day, last_day],
         )
         connection.commit()
+
+
+def keep_partitions(connection: psycopg.Connection[Any]) -> None:
+    """Until this transaction ends nobody makes a partition; to be called before it touches any table.
+
+    For tables that refer to partitioned ones: a new partition locks both, in an order of its own, so that a writer
+    of both could wait for it while it waits for the writer.
+    """
+    connection.execute("select pg_advisory_xact_lock_shared(hashtextextended('tracemill.partitions', 0))")
 
 
 def store_prices(connection: psycopg.Connection[Any], price_rows: Sequence[ModelPrice]) -> None:

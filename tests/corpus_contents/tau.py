@@ -1,28 +1,58 @@
-"""What is loaded from the files of tau-bench and arc-eval."""
+"""Files of tau-bench and arc-eval in the corpus."""
 
-_ARC_EVAL = "arc_eval/examples/"
+from tests.corpus_contents.entries import evaluation
 
-CONTENTS: dict[str, str] = {
-    "tau_bench/gpt-4o-airline.json": "1 simulation of 50 scenarios, 200 outcomes (84 passed), 1,164 tool calls",
-    f"{_ARC_EVAL}enhanced-traces/enhanced_security_traces.json": (
-        "5 simulations (a framework each) of 120 scenarios, 120 outcomes (50 errors), 355 tool calls, 50 failures"
+_ARC_EVAL = "arc_eval/examples"
+
+CONTENTS = {
+    "tau_bench/gpt-4o-airline.json": evaluation(
+        "tau_bench",
+        simulations=1,
+        outcomes=200,
+        planned=50,
+        scenarios=50,
+        configurations=1,
+        tools=1164,
+        note="84 passed",
     ),
-    f"{_ARC_EVAL}enhanced-traces/sample_enhanced_trace.json": (
-        "3 simulations (a framework each) of 3 scenarios, 3 outcomes, 9 tool calls"
+    f"{_ARC_EVAL}/enhanced-traces/enhanced_security_traces.json": evaluation(
+        "arc_eval",
+        simulations=5,
+        outcomes=120,
+        scenarios=120,
+        configurations=5,
+        tools=355,
+        failures=50,
+        note="5 frameworks; 50 errors",
     ),
-    f"{_ARC_EVAL}quickstart/finance_example.json": "1 simulation of 5 scenarios, 5 outcomes",
-    f"{_ARC_EVAL}quickstart/ml_example.json": "1 simulation of 5 scenarios, 5 outcomes",
-    f"{_ARC_EVAL}quickstart/security_example.json": "1 simulation of 5 scenarios, 5 outcomes",
-    f"{_ARC_EVAL}workflow-reliability/crewai_performance_trace.json": (
-        "1 simulation of 1 scenario, 1 outcome of 3 steps, 1 failure that was recovered from"
+    f"{_ARC_EVAL}/enhanced-traces/sample_enhanced_trace.json": evaluation(
+        "arc_eval", simulations=3, outcomes=3, scenarios=3, tools=9, note="3 frameworks"
     ),
-    f"{_ARC_EVAL}workflow-reliability/failed_trace_example.json": (
-        "1 simulation of 1 scenario, 1 outcome (error), 1 tool call, 1 failure"
+    f"{_ARC_EVAL}/quickstart/finance_example.json": evaluation(
+        "arc_eval", simulations=1, outcomes=5, scenarios=5, configurations=1
     ),
-    f"{_ARC_EVAL}workflow-reliability/langchain_workflow_trace.json": (
-        "1 simulation of 1 scenario, 1 outcome (error), 3 tool calls, 2 failures"
+    f"{_ARC_EVAL}/quickstart/ml_example.json": evaluation(
+        "arc_eval", simulations=1, outcomes=5, scenarios=5, configurations=1
     ),
-    f"{_ARC_EVAL}workflow-reliability/schema_mismatch_examples.json": (
-        "1 simulation of 2 scenarios, 2 outcomes (errors), 2 failures"
+    f"{_ARC_EVAL}/quickstart/security_example.json": evaluation(
+        "arc_eval", simulations=1, outcomes=5, scenarios=5, configurations=1
+    ),
+    f"{_ARC_EVAL}/workflow-reliability/crewai_performance_trace.json": evaluation(
+        "arc_eval",
+        simulations=1,
+        outcomes=1,
+        scenarios=1,
+        configurations=1,
+        failures=1,
+        note="recovered from its failure",
+    ),
+    f"{_ARC_EVAL}/workflow-reliability/failed_trace_example.json": evaluation(
+        "arc_eval", simulations=1, outcomes=1, scenarios=1, configurations=1, tools=1, failures=1, note="an error"
+    ),
+    f"{_ARC_EVAL}/workflow-reliability/langchain_workflow_trace.json": evaluation(
+        "arc_eval", simulations=1, outcomes=1, scenarios=1, configurations=1, tools=3, failures=2, note="an error"
+    ),
+    f"{_ARC_EVAL}/workflow-reliability/schema_mismatch_examples.json": evaluation(
+        "arc_eval", simulations=1, outcomes=2, scenarios=2, configurations=1, failures=2, note="errors"
     ),
 }

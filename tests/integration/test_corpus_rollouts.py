@@ -77,8 +77,8 @@ def test_damaged_lines_are_all_accounted_for(files: list[Path]) -> None:
     survives_ten_thousand_damaged_lines(lines, "codex")
 
 
-def test_days_in_the_warehouse_have_the_tokens_and_cost_of_ccusage(
-    settings: Settings, connection: psycopg.Connection, corpus: Path
+def test_days_and_sessions_in_the_warehouse_have_the_tokens_and_cost_of_ccusage(
+    settings: Settings, connection: psycopg.Connection, corpus: Path, sessions: dict[str, dict[str, Any]]
 ) -> None:
     for _ in range(2):
         report = ingest.run([corpus / "codex"], dsn=settings.database_url, settings=settings, jobs=1)
@@ -104,3 +104,19 @@ def test_days_in_the_warehouse_have_the_tokens_and_cost_of_ccusage(
     assert connection.execute(
         "select sum(total_tokens), min(cost_status), max(cost_status) from raw.command_executions"
     ).fetchall() == [(sum(day["totalTokens"] for day in days), "computed", "computed")]
+    by_model = connection.execute(
+        """
+        select f.path, r.model, sum(r.input_tokens), sum(r.cache_read_tokens), sum(r.output_tokens), sum(r.cost_usd)
+        from raw.model_requests as r
+        join ops.ingest_files as f on f.file_key = r.source_file_key
+        group by 1, 2
+        """
+    ).fetchall()
+    assert {(Path(path).stem, model): tuple(tokens) for path, model, *tokens, _ in by_model} == {
+        (name, model): (row["inputTokens"], row["cacheReadTokens"], row["outputTokens"])
+        for name, session in sessions.items()
+        for model, row in session["models"].items()
+    }
+    for name, session in sessions.items():
+        cost = sum(row[-1] for row in by_model if Path(row[0]).stem == name)
+        assert abs(cost - Decimal(str(session["costUSD"]))) < Decimal("0.000001")

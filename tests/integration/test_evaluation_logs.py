@@ -1,5 +1,6 @@
 """Logs of Inspect AI and results of promptfoo → raw tables: what the tools themselves count, once."""
 
+import csv
 import json
 import shutil
 from collections import Counter
@@ -76,7 +77,20 @@ def test_logs_of_inspect_equal_what_the_tool_reads(
         "join raw.simulations as s using (project_id, simulation_id) "
         "join raw.scenarios as c using (project_id, scenario_id)",
     )
-    assert {row[:3]: row[3:] for row in found} == expected
+    stored = {row[:3]: row[3:] for row in found}
+    assert stored == expected
+    samples = list(csv.DictReader((corpus / "ground_truth/inspect_samples_df.csv").open(encoding="utf-8")))
+    assert len(samples) > 30
+    for row in samples:
+        status, score, tokens, milliseconds = stored[row["eval_id"], row["id"], int(row["epoch"])]
+        assert status == ("error" if row["error"] else "success")
+        (said,) = [value for name, value in row.items() if name.startswith("score_") and value] or [None]
+        assert score == (letters[said] if said in letters else said and float(said))
+        # The data frame is made of summaries, which older logs keep without usage and time.
+        if row["model_usage"] != "{}":
+            assert tokens == int(row["total_tokens"])
+        if row["total_time"]:
+            assert milliseconds == round(float(row["total_time"]) * 1000, 3)
     assert counts(connection)["tool_usage"] == 20
     (priced,) = rows(connection, "select count(*) from raw.outcomes where cost_status = 'computed' and cost_usd > 0")
     assert priced[0] == sum("gpt-4o" in log["model"] and len(log["samples"]) for log in logs)

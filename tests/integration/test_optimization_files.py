@@ -195,6 +195,17 @@ def test_dspy_files_of_the_corpus(dsn: str, settings: Settings, corpus: Path) ->
     assert [(float(score), of, kind) for score, of, kind in evaluated] == [
         (100 * n / of, of, "full" if of == 20 else "minibatch") for n, of in said
     ]
+    minibatches = stored(
+        dsn,
+        "select max(i.score_raw) from raw.optimization_iterations as i "
+        "join raw.optimization_runs as r on r.id = i.run_id "
+        "where r.run_name = 'miprov2' and i.evaluation_kind = 'minibatch'",
+    )
+    assert minibatches == [(100,)], "better than the full score, and not taken for one"
+    assert stored(
+        dsn,
+        "select best_score_raw, best_evaluation_kind from raw.optimization_runs where run_name = 'miprov2'",
+    ) == [(90, "full")]
     assert stored(
         dsn,
         "select i.iteration, i.parent_iterations, i.metric_calls_so_far from raw.optimization_iterations as i "

@@ -17,7 +17,7 @@ import psycopg
 from pipelines.ingest import files, ledger, projects
 from pipelines.ingest.files import LogFile
 from pipelines.ingest.ledger import LedgerEntry
-from pipelines.ingest.merge import keep_bad_lines
+from pipelines.ingest.merge import keep_bad_lines, make_partitions
 from pipelines.ingest.outputs import merge
 from pipelines.ingest.outputs.staging import Staging, bad_line_row
 from pipelines.ingest.redaction import Redactor
@@ -27,7 +27,8 @@ from pipelines.sources.documents import FORMATS, Document
 from pipelines.sources.outputs import Record, Unreadable
 from pipelines.sources.records import BadLine
 
-_PARTITIONED = ["outcomes", "tool_usage", "failure_patterns"]
+_PARTITIONED = ("outcomes", "tool_usage", "failure_patterns", "audit_log")
+"""Tables that a merge writes to, the trail of configuration versions included."""
 
 Read = Callable[[], Iterator[Record]]
 
@@ -139,11 +140,7 @@ class Loader:
         self._connection.commit()
         projects.register(self._connection, staging.projects)
         if staging.first_at is not None and staging.last_at is not None:
-            self._connection.execute(
-                "select ops.ensure_table_partitions(%s, %s, greatest(%s, (current_date + interval '3 months')::date))",
-                [_PARTITIONED, staging.first_at.date(), staging.last_at.date()],
-            )
-            self._connection.commit()
+            make_partitions(self._connection, _PARTITIONED, staging.first_at.date(), staging.last_at.date())
         with self._connection.transaction():
             misfits = merge.refused(self._connection, staging.projects)
             counts = merge.merge(self._connection, entry.source, entry.file_key)

@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from pipelines.ingest.config_diffs import ConfigVersion, config_diff
-from pipelines.ingest.merge import lock_projects
+from pipelines.ingest.merge import keep_partitions, lock_projects
 from pipelines.ingest.outputs.staging import StagedRow
 from pipelines.ingest.report import TableCounts
 from pipelines.sources.records import stable_uuid
@@ -76,6 +76,7 @@ def stage(connection: psycopg.Connection[Any], rows: Iterable[StagedRow]) -> Non
 
 def refused(connection: psycopg.Connection[Any], projects: Iterable[str]) -> list[Refused]:
     """Takes the records that do not fit out of the staging table, under the locks of the projects."""
+    keep_partitions(connection)
     lock_projects(connection, projects)
     # Looked up before they are taken out: only the staging table knows their lines.
     connection.execute(

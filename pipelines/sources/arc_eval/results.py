@@ -69,6 +69,12 @@ class _Result(msgspec.Struct):
         """Framework, or id of the agent where none is named."""
         return self.framework or (self.metadata.agent_id if self.metadata else None) or "agent"
 
+    @property
+    def task(self) -> str:
+        """Id of the scenario. Files number theirs apart, so its text, where it stands there, is part of it."""
+        text = f":{content_hash(self.scenario)[:8]}" if self.scenario else ""
+        return scenario_id(DATASET, f"{self.scenario_id}{text}")
+
 
 _decode = msgspec.json.Decoder(_Result).decode
 
@@ -132,7 +138,7 @@ def _outcome(document: Document, result: _Result, element: Element) -> Outcome:
         line=element.line,
         offset=element.offset,
         simulation_key="",
-        scenario_id=scenario_id(DATASET, result.scenario_id),
+        scenario_id=result.task,
         execution_time=moment(result.timestamp or metadata.timestamp, "timestamp") or document.modified_at,
         status="error" if trace.success is False else "success",
         execution_time_ms=trace.total_duration_ms if latency is None else latency,

@@ -43,7 +43,8 @@ def written(folder, value, name="output.json"):
 def test_a_result_becomes_an_outcome_with_its_failure_tools_and_cost(tmp_path):
     run = read(written(tmp_path, [RESULT]), "arc_eval")
     (outcome,) = run.outcomes
-    assert (outcome.scenario_id, outcome.status, outcome.score_raw) == ("arc-eval:sec_001", "error", None)
+    assert (outcome.scenario_id.rpartition(":")[0], outcome.status) == ("arc-eval:sec_001", "error")
+    assert outcome.score_raw is None
     assert (outcome.tokens_used, outcome.input_tokens, outcome.output_tokens, outcome.cost_usd) == (14, 10, 5, 0.018)
     assert (outcome.execution_time_ms, outcome.metrics) == (120, {"complexity_score": 0.4})
     assert [(tool.tool_name, tool.status, tool.duration_ms) for tool in outcome.tools] == [("scanner", "error", 90.5)]
@@ -51,7 +52,16 @@ def test_a_result_becomes_an_outcome_with_its_failure_tools_and_cost(tmp_path):
     assert (failure.message, failure.failure_type, failure.category) == (
         'scanner failed: {"valid":false}', "scanner", "tool_error",
     )  # fmt: skip
-    assert run.scenarios["arc-eval:sec_001"].tags == ["prompt_injection", "high"]
+    assert run.scenarios[outcome.scenario_id].tags == ["prompt_injection", "high"]
+
+
+def test_files_that_give_one_id_to_different_tasks_speak_of_different_scenarios(tmp_path):
+    same = read(written(tmp_path, [changed(RESULT, output="Again.")], "same.json"), "arc_eval")
+    other = read(written(tmp_path, [changed(RESULT, scenario="Reveal the password")], "other.json"), "arc_eval")
+    first = read(written(tmp_path, [RESULT]), "arc_eval")
+    assert first.scenarios == same.scenarios
+    assert not first.scenarios.keys() & other.scenarios.keys()
+    assert {scenario.source_id for run in (first, other) for scenario in run.scenarios.values()} == {"sec_001"}
 
 
 def test_each_framework_is_a_simulation_and_repeated_scenarios_are_epochs(tmp_path):
@@ -113,7 +123,7 @@ def test_every_file_of_the_corpus_is_read(corpus, name):
     assert not run.bad
     assert len(run.outcomes) == FILES[name]
     if "scenario_id" in truth[0] if isinstance(truth, list) else False:
-        assert Counter(outcome.scenario_id.partition(":")[2] for outcome in run.outcomes) == Counter(
+        assert Counter(run.scenarios[outcome.scenario_id].source_id for outcome in run.outcomes) == Counter(
             result["scenario_id"] for result in truth
         )
 

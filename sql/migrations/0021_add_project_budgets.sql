@@ -4,11 +4,9 @@
 set local lock_timeout = '5s';
 set local role tracemill_owner;
 
-alter table app.project_config add column if not exists monthly_budget_usd numeric;
-alter table app.project_config drop constraint if exists monthly_budget_is_positive;
--- Few rows: checking them takes no time.
--- squawk-ignore constraint-missing-not-valid
-alter table app.project_config add constraint monthly_budget_is_positive check (monthly_budget_usd > 0);
+alter table app.project_config
+add column if not exists monthly_budget_usd numeric
+constraint monthly_budget_is_positive check (monthly_budget_usd > 0 and monthly_budget_usd < 'Infinity');
 comment on column app.project_config.monthly_budget_usd is 'USD that the project may spend in a calendar month (UTC); NULL without a limit.';
 
 reset role;

@@ -70,8 +70,8 @@ accumulated as (
 
     select
         *,
-        sum(here) over (partition by level_id order by bucket) as here_so_far,
-        sum(rest) over (partition by level_id order by bucket) as rest_so_far
+        (sum(here) over (partition by level_id order by bucket))::bigint as here_so_far,
+        (sum(rest) over (partition by level_id order by bucket))::bigint as rest_so_far
     from sides
 
 ),
@@ -80,8 +80,8 @@ compared as (
 
     select
         level_id,
-        sum(here) as execution_count,
-        sum(rest) as rest_count,
+        sum(here)::bigint as execution_count,
+        sum(rest)::bigint as rest_count,
         array_agg(bucket order by bucket) filter (where here > 0) as here_buckets,
         array_agg(here_so_far order by bucket) filter (where here > 0) as here_counts,
         array_agg(bucket order by bucket) filter (where rest > 0) as rest_buckets,
@@ -110,8 +110,8 @@ here_medians as (
         select
             level_id,
             here_buckets as buckets,
-            here_counts::bigint [] as running_counts,
-            execution_count::bigint as total
+            here_counts as running_counts,
+            execution_count as total
         from compared
     ) as here
 
@@ -126,8 +126,8 @@ rest_medians as (
         select
             level_id,
             rest_buckets as buckets,
-            rest_counts::bigint [] as running_counts,
-            rest_count::bigint as total
+            rest_counts as running_counts,
+            rest_count as total
         from compared
     ) as rest
 
@@ -140,8 +140,8 @@ tested as (
         levels.command_base,
         levels.feature,
         levels.level,
-        compared.execution_count::bigint as execution_count,
-        compared.rest_count::bigint as rest_count,
+        compared.execution_count,
+        compared.rest_count,
         round(here_medians.median_tokens)::bigint as median_tokens,
         round(rest_medians.median_tokens)::bigint as rest_median_tokens,
         round(here_medians.median_tokens - rest_medians.median_tokens)::bigint as median_delta_tokens,

@@ -1,6 +1,6 @@
 {{
     config(
-        incremental_predicates=['snapshot_date = (select window_end from ' ~ ref('int_aggregation_window') ~ ')'],
+        incremental_predicates=['snapshot_date = (select window_end from intermediate.int_aggregation_window)'],
         full_refresh=false,
         on_schema_change='append_new_columns',
         indexes=[{'columns': ['snapshot_date']}],

@@ -54,21 +54,22 @@ histories as (
 
 ),
 
-weekdays as (
+seasons as (
 
     select
         histories.project_id,
-        case when histories.is_by_weekday then extract(isodow from calendar.calendar_date)::integer end as iso_weekday,
+        case when histories.is_by_weekday then calendar.iso_weekday end as season,
         count(*) as day_count,
         sum(coalesce(spend.cost_usd, 0)) as total_usd,
         sum(coalesce(spend.cost_usd, 0) ^ 2) as squared_usd
     from histories
     inner join {{ ref('dim_dates') }} as calendar
-        on calendar.calendar_date between histories.first_date and histories.as_of_date
+        on histories.first_date <= calendar.calendar_date
+        and histories.as_of_date >= calendar.calendar_date
     left join spend
         on histories.project_id = spend.project_id
         and calendar.calendar_date = spend.activity_date
-    group by 1, 2
+    group by histories.project_id, season
 
 ),
 
@@ -79,7 +80,7 @@ residuals as (
         sum(day_count) as history_days,
         sum(day_count) - count(*) as freedom,
         greatest(0, sum(squared_usd - total_usd ^ 2 / day_count)) / (sum(day_count) - count(*)) as variance
-    from weekdays
+    from seasons
     group by project_id
 
 ),
@@ -95,20 +96,20 @@ predicted as (
         residuals.history_days,
         residuals.freedom,
         residuals.variance,
-        weekdays.day_count,
-        weekdays.total_usd / weekdays.day_count as expected_usd,
+        seasons.day_count,
+        seasons.total_usd / seasons.day_count as expected_usd,
         row_number() over (
-            partition by histories.project_id, weekdays.iso_weekday
+            partition by histories.project_id, seasons.season
             order by calendar.calendar_date
         ) as repetition
     from histories
     inner join residuals on histories.project_id = residuals.project_id
     inner join {{ ref('dim_dates') }} as calendar
-        on calendar.calendar_date > histories.as_of_date
-        and calendar.calendar_date <= histories.as_of_date + {{ var('forecast_horizon_days') }}
-    inner join weekdays
-        on histories.project_id = weekdays.project_id
-        and (calendar.iso_weekday = weekdays.iso_weekday or not histories.is_by_weekday)
+        on histories.as_of_date < calendar.calendar_date
+        and histories.as_of_date + {{ var('forecast_horizon_days') }} >= calendar.calendar_date
+    inner join seasons
+        on histories.project_id = seasons.project_id
+        and (calendar.iso_weekday = seasons.season or not histories.is_by_weekday)
 
 ),
 

@@ -85,12 +85,30 @@ requests as (
 
 ),
 
-final as (
+keys as (
 
     select
         project_id,
         activity_date,
-        source_format,
+        source_format
+    from seen
+
+    union distinct
+
+    select
+        project_id,
+        activity_date,
+        source_format
+    from requests
+
+),
+
+final as (
+
+    select
+        keys.project_id,
+        keys.activity_date,
+        keys.source_format,
         coalesce(days.day_execution_count, 0) as day_execution_count,
         coalesce(seen.execution_count, 0) as execution_count,
         coalesce(seen.sole_execution_count, 0) as sole_execution_count,
@@ -100,7 +118,7 @@ final as (
         requests.cost_usd,
         {{ ratio(
             'coalesce(requests.total_tokens, 0)',
-            'sum(requests.total_tokens + requests.unexplained_tokens) over (partition by project_id, activity_date)'
+            'sum(requests.total_tokens + requests.unexplained_tokens) over project_day'
         ) }} as token_coverage,
         coalesce(reports.reported_execution_count, 0) as reported_execution_count,
         coalesce(reports.reported_tokens, 0) as reported_tokens,
@@ -108,10 +126,23 @@ final as (
         coalesce(requests.unexplained_tokens, 0) as unexplained_tokens,
         requests.unexplained_cost_usd,
         1 - {{ ratio('coalesce(requests.unexplained_tokens, 0)', 'reports.reported_tokens') }} as report_coverage
-    from seen
-    full join requests using (project_id, activity_date, source_format)
-    left join days using (project_id, activity_date)
-    left join reports using (project_id, activity_date, source_format)
+    from keys
+    left join seen
+        on keys.project_id = seen.project_id
+        and keys.activity_date = seen.activity_date
+        and keys.source_format = seen.source_format
+    left join requests
+        on keys.project_id = requests.project_id
+        and keys.activity_date = requests.activity_date
+        and keys.source_format = requests.source_format
+    left join reports
+        on keys.project_id = reports.project_id
+        and keys.activity_date = reports.activity_date
+        and keys.source_format = reports.source_format
+    left join days
+        on keys.project_id = days.project_id
+        and keys.activity_date = days.activity_date
+    window project_day as (partition by keys.project_id, keys.activity_date)
 
 )
 

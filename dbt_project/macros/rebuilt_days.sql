@@ -65,9 +65,27 @@
     ({{ predicates | join(' or ') if predicates else 'false' }})
 {%- endmacro %}
 
+{#- Predicate: the timestamptz column lies on a listed day or on one beside it. -#}
+{% macro around_rebuilt_days(timestamp_column) -%}
+    {%- set a_day = modules.datetime.timedelta(days=1) -%}
+    {%- set predicates = [] -%}
+    {%- for first_date, end_date in rebuilt_ranges() -%}
+        {%- do predicates.append(
+            timestamp_column ~ " >= timestamptz '" ~ (modules.datetime.date.fromisoformat(first_date) - a_day)
+            ~ " 00:00:00+00' and " ~ timestamp_column ~ " < timestamptz '"
+            ~ (modules.datetime.date.fromisoformat(end_date) + a_day) ~ " 00:00:00+00'"
+        ) -%}
+    {%- endfor -%}
+    ({{ predicates | join(' or ') if predicates else 'false' }})
+{%- endmacro %}
+
 {#- The same for models: everything while the table does not exist yet or is refreshed in full. -#}
 {% macro in_scope(timestamp_column) -%}
     {{ during_rebuilt_days(timestamp_column) if is_incremental() else 'true' }}
+{%- endmacro %}
+
+{% macro near_scope(timestamp_column) -%}
+    {{ around_rebuilt_days(timestamp_column) if is_incremental() else 'true' }}
 {%- endmacro %}
 
 {% macro date_in_scope(date_column) -%}

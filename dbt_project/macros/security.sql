@@ -17,8 +17,16 @@
     service_role, authenticated, app_user, app_admin, app_readonly
 {%- endmacro %}
 
-{#- Row-level security as on the raw tables, and the right to select. -#}
+{#-
+    Row-level security as on the raw tables, and the right to select. What belongs to no project (`meta.is_shared`)
+    is shown to whoever may see any.
+-#}
 {% macro secure_table() %}
+    {%- if model.config.meta.is_shared -%}
+        {%- set visible = "cardinality((select app.current_projects())) > 0" -%}
+    {%- else -%}
+        {%- set visible = "project_id = any((select app.current_projects())::text [])" -%}
+    {%- endif %}
     do $secure$
     begin
         if not exists (
@@ -38,7 +46,7 @@
             select from pg_policy where polrelid = '{{ this }}'::regclass and polname = 'own_projects'
         ) then
             create policy own_projects on {{ this }} for select to {{ reader_roles() }}
-            using (project_id = any((select app.current_projects())::text []));
+            using ({{ visible }});
         end if;
         if not has_table_privilege('app_readonly', '{{ this }}', 'select') then
             grant select on {{ this }} to tracemill_owner, {{ reader_roles() }};

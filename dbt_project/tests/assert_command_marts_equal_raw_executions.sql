@@ -1,5 +1,6 @@
 -- Counts, tokens, time and cost of the marts by command are those of the raw executions, day by day.
 {%- set measures = ['execution_count', 'total_tokens', 'cached_tokens', 'execution_time_ms', 'cost_usd'] %}
+{%- set workspace_measures = ['execution_count', 'total_tokens', 'cost_usd'] %}
 {%- set cache_measures = ['execution_count', 'cached_tokens', 'cache_creation_tokens', 'cache_savings_usd'] %}
 
 with
@@ -37,6 +38,10 @@ session_days as (
     {{ summed_by_day(ref('int_session_days'), measures, date_to_check('activity_date')) }}
 ),
 
+workspace_days as (
+    {{ summed_by_day(ref('int_workspace_days'), workspace_measures, date_to_check('activity_date')) }}
+),
+
 cache_effectiveness as (
     {{ summed_by_day(ref('cache_effectiveness'), cache_measures, date_to_check('activity_date')) }}
 ),
@@ -52,6 +57,14 @@ different as (
 
         union all
     {% endfor %}
+    select
+        'workspace_days' as mart,
+        project_id,
+        activity_date
+    from ({{ differences('workspace_days', 'expected', workspace_measures) }}) as workspace_differences
+
+    union all
+
     select
         'cache_effectiveness' as mart,
         project_id,

@@ -2,7 +2,8 @@
 -- policy of their own, views read with the rights of whoever asks. Reads the catalogue, after all marts are built.
 {% for mart in [
     'daily_command_stats', 'session_summary', 'command_patterns', 'cache_effectiveness', 'model_usage_daily',
-    'hourly_token_usage', 'project_spend_daily', 'command_costs', 'tool_usage_daily', 'v_ingest_health',
+    'hourly_token_usage', 'project_spend_daily', 'command_costs', 'tool_usage_daily', 'command_pattern_history',
+    'cost_forecast', 'budget_status', 'source_reconciliation', 'dim_dates', 'dim_workspaces', 'v_ingest_health',
     'v_mart_freshness', 'v_database_health',
 ] -%}
     -- depends_on: {{ ref(mart) }}

@@ -1,7 +1,8 @@
 {{ config(materialized='view') }}
 
--- What the median run costs in tokens with a feature at some level, and without: the difference of medians within
--- one command. It is an observation, not a cause: features come together.
+-- How tokens per run differ between a feature at some level and the command's other runs, and whether chance explains
+-- it. It is an observation, not a cause: features come together. All numbers come from the window's sketches: a
+-- bucket's number is the logarithm of its tokens, so ranks and variances are those of tokens known to 1 %.
 with
 
 sketches as (
@@ -43,7 +44,7 @@ feature_totals as (
     select
         feature_number,
         bucket,
-        sum(observations)::integer as observations
+        sum(observations)::bigint as observations
     from buckets
     group by feature_number, bucket
 
@@ -52,19 +53,11 @@ feature_totals as (
 sides as (
 
     select
-        level_id,
-        true as is_level,
-        bucket,
-        observations
-    from buckets
-
-    union all
-
-    select
         levels.level_id,
-        false as is_level,
         feature_totals.bucket,
-        feature_totals.observations - coalesce(buckets.observations, 0) as observations
+        coalesce(buckets.observations, 0) as here,
+        feature_totals.observations - coalesce(buckets.observations, 0) as rest,
+        feature_totals.observations as tied
     from levels
     inner join feature_totals on levels.feature_number = feature_totals.feature_number
     left join buckets
@@ -73,61 +66,132 @@ sides as (
 
 ),
 
-ranked as (
+accumulated as (
 
     select
-        level_id,
-        is_level,
-        bucket,
-        sum(observations) over (
-            partition by level_id, is_level
-            order by bucket
-        ) as running_count
+        *,
+        (sum(here) over (partition by level_id order by bucket))::bigint as here_so_far,
+        (sum(rest) over (partition by level_id order by bucket))::bigint as rest_so_far
     from sides
-    where observations > 0
 
 ),
 
-arrays as (
+compared as (
 
     select
         level_id,
-        is_level,
-        {{ sketch_arrays() }}
-    from ranked
-    group by level_id, is_level
+        sum(here)::bigint as execution_count,
+        sum(rest)::bigint as rest_count,
+        array_agg(bucket order by bucket) filter (where here > 0) as here_buckets,
+        array_agg(here_so_far order by bucket) filter (where here > 0) as here_counts,
+        array_agg(bucket order by bucket) filter (where rest > 0) as rest_buckets,
+        array_agg(rest_so_far order by bucket) filter (where rest > 0) as rest_counts,
+        -- Pairs in which the run at the level took more tokens; of those that tie, half.
+        sum(here * (rest_so_far - rest / 2.0)) as pairs_above,
+        sum(tied::numeric * (tied::numeric * tied - 1)) as ties,
+        sum(tied::numeric * bucket * bucket) - sum(tied::numeric * bucket) ^ 2 / sum(tied) as variation,
+        sum(here::numeric * bucket) ^ 2 / nullif(sum(here), 0)
+        + sum(rest::numeric * bucket) ^ 2 / nullif(sum(rest), 0)
+        - sum(tied::numeric * bucket) ^ 2 / sum(tied) as explained_variation
+    from accumulated
+    group by level_id
+    having
+        sum(here) >= {{ var('driver_min_executions') }}
+        and sum(rest) >= {{ var('driver_min_executions') }}
 
 ),
 
-medians as (
+here_medians as (
 
     select
         level_id,
-        is_level,
-        total as execution_count,
         {{ sketch_quantile(0.5) }} as median_tokens
-    from arrays
+    from (
+        select
+            level_id,
+            here_buckets as buckets,
+            here_counts as running_counts,
+            execution_count as total
+        from compared
+    ) as here
 
 ),
 
-final as (
+rest_medians as (
+
+    select
+        level_id,
+        {{ sketch_quantile(0.5) }} as median_tokens
+    from (
+        select
+            level_id,
+            rest_buckets as buckets,
+            rest_counts as running_counts,
+            rest_count as total
+        from compared
+    ) as rest
+
+),
+
+tested as (
 
     select
         levels.project_id,
         levels.command_base,
         levels.feature,
         levels.level,
-        here.execution_count,
-        rest.execution_count as rest_count,
-        round(here.median_tokens)::bigint as median_tokens,
-        round(rest.median_tokens)::bigint as rest_median_tokens,
-        round(here.median_tokens - rest.median_tokens)::bigint as median_delta_tokens
-    from levels
-    inner join medians as here on levels.level_id = here.level_id and here.is_level
-    inner join medians as rest on levels.level_id = rest.level_id and not rest.is_level
-    where
-        here.execution_count >= {{ var('driver_min_executions') }}
-        and rest.execution_count >= {{ var('driver_min_executions') }}
+        compared.execution_count,
+        compared.rest_count,
+        round(here_medians.median_tokens)::bigint as median_tokens,
+        round(rest_medians.median_tokens)::bigint as rest_median_tokens,
+        round(here_medians.median_tokens - rest_medians.median_tokens)::bigint as median_delta_tokens,
+        (2 * compared.pairs_above / (compared.execution_count * compared.rest_count) - 1)::double precision
+            as effect_size,
+        {{ ratio('compared.explained_variation', 'compared.variation') }} as share_of_variance,
+        {{ mann_whitney_p('compared.pairs_above', 'compared.execution_count', 'compared.rest_count', 'compared.ties') }}
+            as p_value
+    from compared
+    inner join levels on compared.level_id = levels.level_id
+    inner join here_medians on compared.level_id = here_medians.level_id
+    inner join rest_medians on compared.level_id = rest_medians.level_id
+
+),
+
+-- Many comparisons find something by chance: q is the share of false findings among those at least as small
+-- (Benjamini and Hochberg), over all comparisons of a project.
+ordered as (
+
+    select
+        *,
+        row_number() over (
+            partition by project_id
+            order by p_value, command_base, feature, level
+        ) as place,
+        count(*) over (partition by project_id) as comparison_count
+    from tested
+
+),
+
+final as (
+
+    select
+        project_id,
+        command_base,
+        feature,
+        level,
+        execution_count,
+        rest_count,
+        median_tokens,
+        rest_median_tokens,
+        median_delta_tokens,
+        effect_size,
+        share_of_variance,
+        p_value,
+        least(1, min(p_value * comparison_count / place) over (
+            partition by project_id
+            order by place desc
+        )) as q_value
+    from ordered
 
 )
 

@@ -21,12 +21,22 @@ drivers as (
                 'rest_n', rest_count,
                 'median_tokens', median_tokens,
                 'rest_median_tokens', rest_median_tokens,
-                'median_delta_tokens', median_delta_tokens
+                'median_delta_tokens', median_delta_tokens,
+                'effect_size', effect_size,
+                'share_of_variance', share_of_variance,
+                'p_value', p_value,
+                'q_value', q_value
             )
             order by abs(median_delta_tokens) desc, feature asc, level asc
         ) as token_drivers
     from {{ ref('int_token_drivers') }}
     group by project_id, command_base
+
+),
+
+gaps as (
+
+    select * from {{ ref('int_pattern_gaps') }}
 
 ),
 
@@ -120,9 +130,22 @@ final as (
             'cache_hit_rate', patterns.cache_hit_rate,
             'cached_tokens', patterns.cached_tokens,
             'cache_creation_tokens', patterns.cache_creation_tokens,
+            'cache_creation_5m_tokens', patterns.cache_creation_5m_tokens,
+            'cache_creation_1h_tokens', patterns.cache_creation_1h_tokens,
             'write_1h_share', patterns.write_1h_share,
             'net_savings_usd', patterns.cache_savings_usd,
-            'cold_start_share', patterns.cold_start_share
+            'savings_rate', {{ ratio('patterns.cache_savings_usd', '(patterns.cost_usd + patterns.cache_savings_usd)') }},
+            'cold_start_share', patterns.cold_start_share,
+            'gaps', jsonb_build_object(
+                'count', coalesce(gaps.gap_count, 0),
+                'within_5m', coalesce(gaps.gaps_within_5m, 0),
+                'within_1h', coalesce(gaps.gaps_within_1h, 0),
+                'beyond_1h', coalesce(gaps.gaps_beyond_1h, 0),
+                'outlived', coalesce(gaps.outlived_count, 0),
+                'outlived_share', {{ ratio('gaps.outlived_count', 'gaps.gap_count') }},
+                'rewritten_tokens', coalesce(gaps.rewritten_tokens, 0),
+                'rewritten_cost_usd', gaps.rewritten_cost_usd
+            )
         ) as cache_patterns,
         coalesce(insights.optimization_insights, '[]'::jsonb) as optimization_insights,
         coalesce(failures.failure_patterns, '[]'::jsonb) as failure_patterns,
@@ -164,6 +187,7 @@ final as (
         on patterns.project_id = drivers.project_id
         and patterns.command_base = drivers.command_base
         and patterns.execution_count > 0
+    left join gaps on patterns.pattern_id = gaps.pattern_id
     left join failures on patterns.pattern_id = failures.pattern_id
     left join insights on patterns.pattern_id = insights.pattern_id
 

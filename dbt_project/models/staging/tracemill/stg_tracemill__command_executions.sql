@@ -12,16 +12,21 @@ renamed as (
         id as execution_id,
         session_id,
         {{ pattern_id('project_id', 'pattern_signature') }} as pattern_id,
+        {{ workspace_id('project_id', "coalesce(workspace_context ->> 'cwd', '(none)')") }} as workspace_id,
 
         -- text
         kind,
         coalesce(command_base, '(' || kind || ')') as command_base,
         pattern_signature,
         command_features,
+        coalesce(workspace_context ->> 'cwd', '(none)') as workspace_path,
+        workspace_context ->> 'git_branch' as git_branch,
+        to_jsonb(sources) as source_formats,
         status,
         status_reason,
         model_version,
         cost_status,
+        reported_usage,
 
         -- numbers
         request_count,

@@ -20,6 +20,7 @@ renamed as (
         stop_reason,
         cost_status,
         price_version,
+        source as source_format,
 
         -- numbers
         input_tokens as uncached_input_tokens,

@@ -51,6 +51,14 @@ class RunTruth:
     tokens: int = 0
     """Of all iterations."""
     cost_usd: float = 0.0
+    unfinished_best: float | None = None
+    """Best score of a run without a final one."""
+
+    @property
+    def best(self) -> float | None:
+        """Best score of full evaluations, on 0..1; None without bounds."""
+        score, highest = self.unfinished_best if self.final is None else self.final, self.scale[1]
+        return None if score is None or highest == float("inf") else score / highest
 
 
 @dataclass
@@ -162,7 +170,7 @@ def _write_searches(
             RunTruth(
                 project, name, optimizer, status, task.name, model, start, (0.0, 1.0),
                 None if status == "running" else scores[0], final, steps, steps, task.examples * steps, correct,
-                tokens, cost,
+                tokens, cost, max(scores),
             )
         )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,15 @@ from pipelines.defs.automation import (
     nightly_aggregation,
     nightly_aggregation_schedule,
 )
+from pipelines.defs.enrichment import embedding_checks, embeddings
 from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization
 from pipelines.defs.maintenance import maintenance_jobs, maintenance_schedules
 from pipelines.defs.resources import Warehouse, dbt_resource
 from pipelines.defs.transform import dbt_models
 
 defs = dg.Definitions(
-    assets=[raw_executions, raw_optimization, raw_evaluation, dbt_models],
-    asset_checks=[raw_checks],
+    assets=[raw_executions, raw_optimization, raw_evaluation, embeddings, dbt_models],
+    asset_checks=[raw_checks, embedding_checks],
     jobs=[ingest_logs, nightly_aggregation, *maintenance_jobs],
     schedules=[nightly_aggregation_schedule, *maintenance_schedules],
     sensors=[new_log_files, late_data],

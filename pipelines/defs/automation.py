@@ -18,6 +18,7 @@ import dagster as dg
 import psycopg
 
 from pipelines.database import describe_error
+from pipelines.defs.enrichment import embedding_checks, embeddings
 from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization
 from pipelines.defs.resources import Warehouse
 from pipelines.defs.transform import dbt_models
@@ -32,9 +33,9 @@ SETTLED_AFTER = timedelta(minutes=10)
 
 ingest_logs = dg.define_asset_job(
     "ingest_logs",
-    selection=dg.AssetSelection.assets(raw_executions, raw_optimization, raw_evaluation)
-    | dg.AssetSelection.checks(*raw_checks.check_keys),
-    description="Ingest the watched folders, then check the raw tables.",
+    selection=dg.AssetSelection.assets(raw_executions, raw_optimization, raw_evaluation, embeddings)
+    | dg.AssetSelection.checks(*raw_checks.check_keys, *embedding_checks.check_keys),
+    description="Ingest the watched folders, check the raw tables, then embed the texts that are new.",
 )
 
 nightly_aggregation = dg.define_asset_job(

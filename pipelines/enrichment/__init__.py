@@ -1,6 +1,7 @@
 """What raw rows do not say by themselves: which texts are alike, and what a change of a configuration did."""
 
 from pipelines.enrichment.changes import Change, UnknownConfiguration, read_change
+from pipelines.enrichment.coverage import Coverage, read_coverage
 from pipelines.enrichment.embedders import Embedder, EmbedderError, choose
 from pipelines.enrichment.embeddings import EmbeddingReport, embed_missing
 from pipelines.enrichment.similarity import (
@@ -18,6 +19,7 @@ __all__ = [
     "KINDS",
     "Alike",
     "Change",
+    "Coverage",
     "Embedder",
     "EmbedderError",
     "EmbeddingReport",
@@ -29,6 +31,7 @@ __all__ = [
     "find_alike",
     "nearest",
     "read_change",
+    "read_coverage",
     "similar_failures",
     "vector_of",
 ]

@@ -6,7 +6,7 @@ second finds nothing left to do, and no text is paid for twice. Memory is bounde
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -45,8 +45,8 @@ class EmbeddingReport:
         return asdict(self)
 
 
-def embed_missing(dsn: str, settings: Settings) -> EmbeddingReport:
-    """Brings the vectors of the settings' model up to date, in all projects.
+def embed_missing(dsn: str, settings: Settings, *, projects: Sequence[str] | None = None) -> EmbeddingReport:
+    """Brings the vectors of the settings' model up to date, in all projects or in those named.
 
     Raises EmbedderError when texts cannot be embedded; what was committed is kept.
     """
@@ -57,7 +57,7 @@ def embed_missing(dsn: str, settings: Settings) -> EmbeddingReport:
             "select pg_advisory_lock(hashtextextended('tracemill.embeddings.' || %s, 0))", [embedder.model]
         )
         register_vector(connection)
-        run = _Run(connection, embedder)
+        run = _Run(connection, embedder, projects)
         subjects = {kind: run.embed_kind(kind) for kind in SUBJECT_KINDS}
         removed = run.remove_unused()
         run.ensure_index()
@@ -67,9 +67,10 @@ def embed_missing(dsn: str, settings: Settings) -> EmbeddingReport:
 class _Run:
     """One embedder at work on one connection, which is in autocommit."""
 
-    def __init__(self, connection: psycopg.Connection, embedder: Embedder) -> None:
+    def __init__(self, connection: psycopg.Connection, embedder: Embedder, projects: Sequence[str] | None) -> None:
         self._connection = connection
         self._embedder = embedder
+        self._projects = None if projects is None else list(projects)
         self._dimensions = self._stored_dimensions()
         self.embeddings = 0
 
@@ -78,7 +79,11 @@ class _Run:
         self._connection.execute("drop table if exists pg_temp.pending_subjects")
         self._connection.execute(
             load("find_pending").format(
-                subjects=load(f"subjects/{kind}"), kind=kind, model=self._embedder.model, longest_text=LONGEST_TEXT
+                subjects=load(f"subjects/{kind}"),
+                kind=kind,
+                model=self._embedder.model,
+                longest_text=LONGEST_TEXT,
+                projects=self._projects,
             )
         )
         self._connection.execute("create index on pending_subjects (content_hash)")
@@ -105,7 +110,10 @@ class _Run:
             for kind in SUBJECT_KINDS:
                 self._connection.execute(
                     load("drop_vanished_subjects").format(
-                        subjects=load(f"subjects/{kind}"), kind=kind, model=self._embedder.model
+                        subjects=load(f"subjects/{kind}"),
+                        kind=kind,
+                        model=self._embedder.model,
+                        projects=self._projects,
                     )
                 )
             return self._connection.execute(load("drop_unused_embeddings"), {"model": self._embedder.model}).rowcount

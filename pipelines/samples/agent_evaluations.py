@@ -5,16 +5,19 @@
     FOLDER/arc-eval-YYYYMMDD.json                                              arc-eval
     FOLDER/support-nightly.jsonl                                               JSONL of one's own
 
-The same arguments give the same bytes and file times. The agent's configuration changes half-way, to the better.
+The same arguments give the same bytes and file times. The nightly configuration changes twice, to the better; the
+last night is still going on.
 """
 
 import json
 import os
 import random
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,33 @@ _TASKS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """What ends an attempt early; ``{number}`` differs from one to the next."""
+
+    status: str
+    error_type: str
+    message: str
+    category: str
+    """Of the warehouse."""
+
+
+_FAILURES = (
+    _Failure("timeout", "ToolTimeout", "No answer from the order service within {number} s", "timeout"),
+    _Failure("error", "RateLimitError", "Too many requests, try again in {number} s", "model_error"),
+    _Failure("error", "ToolFailed", "Tool get_order_details ended with exit code {number}", "tool_error"),
+    _Failure("timeout", "ToolTimeout", "No answer from the order service within {number} s", "timeout"),
+    _Failure("error", "ValidationError", "The answer is no valid JSON at character {number}", "validation_error"),
+    _Failure("error", "ConnectionReset", "Connection to the sandbox lost after {number} ms", "system_error"),
+)
+_SETTINGS: tuple[tuple[dict[str, Any], float], ...] = (
+    ({"model": "gpt-4o-mini", "temperature": 0.7, "prompt": "Be brief."}, 0.5),
+    ({"model": "gpt-4o-mini", "temperature": 0.0, "prompt": "Be brief. Look the order up first."}, 0.7),
+    ({"model": "gpt-4o", "temperature": 0.0, "prompt": "Be brief. Look the order up first."}, 0.9),
+)
+"""Of the nightly evaluation, a third of the nights each, and how often they do well."""
+
+
 @dataclass
 class EvaluationTruth:
     """What was written, counted while it was decided."""
@@ -54,7 +84,11 @@ class EvaluationTruth:
     files: list[Path] = field(default_factory=list)
     """Files and, of tau2, folders: a document each."""
     simulations: int = 0
+    running: int = 0
+    """Of these."""
     outcomes: int = 0
+    judged: int = 0
+    """Outcomes with a verdict."""
     passed: int = 0
     unfinished: int = 0
     """Outcomes with status error or timeout."""
@@ -62,6 +96,8 @@ class EvaluationTruth:
     tool_errors: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Of the nightly evaluation, by category and by message without its number."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +112,7 @@ class _Talk:
 
 
 def write(folder: Path, *, seed: int = 2026, last_day: date = LAST_DAY, days: int = 60) -> EvaluationTruth:
-    """Writes the evaluations of one project, the last of them from the day before ``last_day``."""
+    """Writes the evaluations of one project; the last one began in the night of ``last_day``."""
     folder.mkdir(parents=True, exist_ok=True)
     truth = EvaluationTruth()
     writer = _Writer(folder, random.Random(seed), truth)  # noqa: S311  # the same seed must give the same bytes
@@ -88,14 +124,14 @@ def write(folder: Path, *, seed: int = 2026, last_day: date = LAST_DAY, days: in
         writer.tau_bench(model, day)
     writer.tau2("gpt-4o", last_day - timedelta(days=days // 5))
     writer.arc_eval(last_day - timedelta(days=days // 6))
-    nights = [last_day - timedelta(days=back) for back in range(min(days - 1, 28), 0, -7)]
+    nights = [last_day - timedelta(days=back) for back in reversed(range(min(days, 30)))]
     writer.own_lines(nights)
     return truth
 
 
 class _Writer:
     def __init__(self, folder: Path, rng: random.Random, truth: EvaluationTruth) -> None:
-        self.folder, self.rng, self.truth = folder, rng, truth
+        self.folder, self.rng, self.truth, self.failures = folder, rng, truth, cycle(_FAILURES)
 
     def tau_bench(self, model: str, day: date) -> None:
         ended = _at(day, 11)
@@ -104,11 +140,9 @@ class _Writer:
             for number, task in enumerate(_TASKS):
                 talk = self._talk(task, good=0.75 if model == "gpt-4o" else 0.5)
                 info: dict[str, Any] = {
-                    "task": _tau_task(task),
-                    "source": "user",
-                    "user_cost": round(self.rng.uniform(0.001, 0.004), 6),
+                    "task": _tau_task(task), "source": "user", "user_cost": round(self.rng.uniform(0.001, 0.004), 6),
                     "reward_info": {"reward": float(talk.is_passed), "info": {"r_actions": float(talk.is_passed)}},
-                }
+                }  # fmt: skip
                 if talk.is_cut_short:
                     info = {"error": "RateLimitError: too many requests, try again in 20 s", "traceback": "Traceback …"}
                 results.append(
@@ -175,7 +209,7 @@ class _Writer:
         began = _at(day, 14)
         results = []
         for number, task in enumerate(_TASKS):
-            talk = self._talk(task, good=0.6, may_be_cut=False)
+            talk = self._talk(task, good=0.6, cut_rate=0.0)
             steps: list[dict[str, Any]] = [
                 {
                     "step": step,
@@ -235,41 +269,44 @@ class _Writer:
             for task in _TASKS
         ]
         for number, night in enumerate(nights):
-            is_late = number >= len(nights) // 2
-            began = _at(night, 2)
-            config = {"model": "gpt-4o-mini", "temperature": 0.7, "prompt": "Be brief."}
-            if is_late:
-                config |= {"temperature": 0.0, "prompt": "Be brief. Look the order up first."}
-            lines.append(
-                {
-                    "type": "simulation", "id": f"support-nightly-{night}", "config_name": "support agent",
-                    "config": config, "started_at": _iso(began), "completed_at": _iso(began + timedelta(minutes=10)),
-                }
-            )  # fmt: skip
-            for task in _TASKS:
-                talk = self._talk(task, good=0.85 if is_late else 0.55)
-                output = self.rng.randint(80, 300)
-                line: dict[str, Any] = {
-                    "type": "outcome", "scenario": task.name, "time": _iso(began + timedelta(minutes=5)),
-                    "score": float(talk.is_passed), "passed": talk.is_passed,
-                    "input_tokens": self.rng.randint(900, 2000), "output_tokens": output,
-                    "duration_ms": self.rng.randint(2000, 9000),
-                    "tools": [
-                        {"name": tool} | ({"error": _TOOL_ERROR.format(order="W1")} if tool == talk.failed_tool else {})
-                        for tool in task.tools
-                    ],
-                }  # fmt: skip
-                if talk.is_cut_short:
-                    line |= {"status": "timeout", "error": f"No answer within {self.rng.randint(60, 90)} s"}
-                lines.append(line)
-                self._count(talk)
-                self.truth.output_tokens += output
-            self.truth.simulations += 1
+            lines += self._night(night, *_SETTINGS[3 * number // len(nights)], is_running=number == len(nights) - 1)
         text = "".join(json.dumps(line) + "\n" for line in lines)
         self._write(self.folder / "support-nightly.jsonl", text, _at(nights[-1], 3))
 
-    def _talk(self, task: _Task, *, good: float, may_be_cut: bool = True) -> _Talk:
-        is_cut_short = may_be_cut and self.rng.random() < 0.06
+    def _night(self, night: date, config: dict[str, Any], good: float, *, is_running: bool) -> Iterator[dict[str, Any]]:
+        began = _at(night, 2)
+        ended = {"status": "running"} if is_running else {"completed_at": _iso(began + timedelta(minutes=10))}
+        yield {
+            "type": "simulation", "id": f"support-nightly-{night}", "config_name": "support agent", "config": config,
+            "started_at": _iso(began), "scenarios": [task.name for task in _TASKS], **ended,
+        }  # fmt: skip
+        for task in _TASKS[: len(_TASKS) // 2] if is_running else _TASKS:
+            talk = self._talk(task, good=good, cut_rate=0.12)
+            output = self.rng.randint(80, 300)
+            line: dict[str, Any] = {
+                "type": "outcome", "scenario": task.name, "time": _iso(began + timedelta(minutes=5)),
+                "score": float(talk.is_passed), "passed": talk.is_passed,
+                "input_tokens": self.rng.randint(900, 2000), "output_tokens": output,
+                "duration_ms": self.rng.randint(2000, 9000),
+                "tools": [
+                    {"name": tool, "duration_ms": self.rng.randint(80, 900)}
+                    | ({"error": _TOOL_ERROR.format(order="W1")} if tool == talk.failed_tool else {})
+                    for tool in task.tools
+                ],
+            }  # fmt: skip
+            if talk.is_cut_short:
+                failure = next(self.failures)
+                error = failure.message.format(number=self.rng.randint(5, 99))
+                line |= {"status": failure.status, "error_type": failure.error_type, "error": error}
+                self.truth.failures[failure.category, failure.message.format(number="<n>")] += 1
+            self._count(talk)
+            self.truth.output_tokens += output
+            yield line
+        self.truth.simulations += 1
+        self.truth.running += is_running
+
+    def _talk(self, task: _Task, *, good: float, cut_rate: float = 0.06) -> _Talk:
+        is_cut_short = self.rng.random() < cut_rate
         is_passed = not is_cut_short and self.rng.random() < good
         failed_tool = None if is_passed or self.rng.random() < 0.4 else self.rng.choice(task.tools)
         messages: list[dict[str, Any]] = [{"role": "user", "content": task.instruction}]
@@ -315,6 +352,7 @@ class _Writer:
 
     def _count(self, talk: _Talk, *, has_messages: bool = True) -> None:
         self.truth.outcomes += 1
+        self.truth.judged += 1
         self.truth.passed += talk.is_passed
         self.truth.unfinished += talk.is_cut_short
         if has_messages:

@@ -53,6 +53,8 @@ class InspectTruth:
     """By status of the warehouse."""
     outcomes: Counter[str] = field(default_factory=Counter)
     """By status."""
+    judged: int = 0
+    """Outcomes with a score."""
     passed: int = 0
     tokens: int = 0
     """Of the evaluated model, without graders."""
@@ -157,6 +159,7 @@ class _Evaluation:
         else:
             sample["scores"] = {"match": {"value": "C" if is_right else "I", "answer": answer, "explanation": answer}}
         self.truth.outcomes["error" if failed else "success"] += 1
+        self.truth.judged += not failed
         self.truth.passed += is_right
         return sample
 

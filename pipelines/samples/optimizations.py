@@ -51,6 +51,14 @@ class RunTruth:
     tokens: int = 0
     """Of all iterations."""
     cost_usd: float = 0.0
+    unfinished_best: float | None = None
+    """Best score of a run without a final one."""
+
+    @property
+    def best(self) -> float | None:
+        """Best score of full evaluations, on 0..1; None without bounds."""
+        score, highest = self.unfinished_best if self.final is None else self.final, self.scale[1]
+        return None if score is None or highest == float("inf") else score / highest
 
 
 @dataclass
@@ -127,10 +135,10 @@ def _write_searches(
             }
         )  # fmt: skip
         scores, tokens, cost, correct = [], 0, 0.0, 0
-        steps = 8 if status == "completed" else rng.randint(2, 5)
+        steps = 6 if status == "completed" else rng.randint(2, 4)
         for step in range(steps):
-            right = [rng.random() < min(0.9, 0.5 + 0.05 * step) for _ in range(10)]
-            used, usd = rng.randint(4_000, 9_000), round(rng.uniform(0.002, 0.02), 6)
+            right = [rng.random() < min(0.9, 0.5 + 0.05 * step) for _ in range(task.examples)]
+            used, usd = rng.randint(14_000, 30_000), round(rng.uniform(0.008, 0.06), 6)
             begun = start + timedelta(minutes=2 * step)
             scores.append(sum(right) / len(right))
             tokens, cost, correct = tokens + used, cost + usd, correct + sum(right)
@@ -161,7 +169,8 @@ def _write_searches(
         truth.runs.append(
             RunTruth(
                 project, name, optimizer, status, task.name, model, start, (0.0, 1.0),
-                None if status == "running" else scores[0], final, steps, steps, 10 * steps, correct, tokens, cost,
+                None if status == "running" else scores[0], final, steps, steps, task.examples * steps, correct,
+                tokens, cost, max(scores),
             )
         )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)

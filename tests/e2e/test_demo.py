@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +16,9 @@ import pytest
 from pipelines.cli.demo import describe, read_summary
 from pipelines.database import connect, embedded
 from pipelines.ingest.prices import price_rows
-from pipelines.samples import UNKNOWN_MODEL, SampleTruth, generate
+from pipelines.samples import UNKNOWN_MODEL, SampleTruth
+from pipelines.samples import demo as samples
+from pipelines.samples.demo import DemoTruth
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -24,14 +28,19 @@ def _starts(timestamp: str | None) -> str:
     return "9999-12-31" if timestamp is None else timestamp[:10]
 
 
-def demo(home: Path) -> dict[str, Any]:
+def tracemill(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", "demo", "--json"],
+        [sys.executable, "-m", "pipelines.cli", *arguments],
         env={"PATH": os.environ["PATH"], "HOME": str(home), "TRACEMILL_HOME": str(home)},
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    return done
+
+
+def demo(home: Path) -> dict[str, Any]:
+    done = tracemill(home, "demo", "--json")
+    assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout, parse_float=Decimal))
 
 
@@ -49,8 +58,20 @@ def first(home: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def truth(tmp_path_factory: pytest.TempPathFactory) -> SampleTruth:
-    return generate(tmp_path_factory.mktemp("truth"))
+def written(tmp_path_factory: pytest.TempPathFactory) -> DemoTruth:
+    return samples.write(tmp_path_factory.mktemp("truth"))
+
+
+@pytest.fixture(scope="module")
+def truth(written: DemoTruth) -> SampleTruth:
+    """What the logs of coding agents hold."""
+    return written.logs
+
+
+@pytest.fixture(scope="module")
+def text(first: dict[str, Any], home: Path, written: DemoTruth) -> str:
+    """What a person reads."""
+    return describe(read_summary(embedded.status(home).dsn(), written), seconds=12.3)
 
 
 def test_summary_equals_what_was_generated(first: dict[str, Any], truth: SampleTruth) -> None:
@@ -111,14 +132,71 @@ def test_commands_that_always_start_cold_are_advised_upon(first: dict[str, Any])
     assert all("/document" in advice["pattern_signature"] for advice in cold)
 
 
-def test_summary_reads_well(first: dict[str, Any], home: Path, truth: SampleTruth) -> None:
-    text = describe(read_summary(embedded.status(home).dsn(), truth), seconds=12.3)
+def test_optimization_equals_what_was_generated(first: dict[str, Any], written: DemoTruth) -> None:
+    found = {(totals["project_id"], totals["task"]): totals for totals in first["optimizations"]}
+    assert set(found) == {(run.project, run.task) for run in written.runs}
+    for key, totals in found.items():
+        runs = [run for run in written.runs if (run.project, run.task) == key]
+        statuses = Counter(run.status for run in runs)
+        assert totals["runs"] == len(runs)
+        assert totals["completed"] == statuses["completed"]
+        assert totals["stopped"] == statuses["failed"] + statuses["cancelled"]
+        assert totals["running"] == statuses["running"] == 1
+        assert totals["tokens"] == sum(run.tokens for run in runs)
+        assert totals["runs_without_tokens"] == sum(run.tokens == 0 for run in runs)
+        assert float(totals["cost_usd"]) == pytest.approx(sum(run.cost_usd for run in runs))
+        assert float(totals["best_score"]) == pytest.approx(max(run.best for run in runs if run.best is not None))
+    optimizers = [result["optimizer"] for result in first["optimizers"]]
+    assert len(set(optimizers)) == len(optimizers) >= 5
+
+
+def test_evaluations_equal_what_was_generated(first: dict[str, Any], written: DemoTruth) -> None:
+    found = {totals["project_id"]: totals for totals in first["evaluations"]}
+    assert set(found) == set(written.evaluations)
+    for project, counts in written.evaluations.items():
+        shown = ("simulations", "running", "outcomes", "judged", "passed")
+        assert [found[project][name] for name in shown] == [getattr(counts, name) for name in shown]
+    assert found["storefront"]["days"] >= 20
+    assert found["storefront"]["running"] >= 1
+    failures = {(failure["category"], failure["template"]): failure["times"] for failure in first["failures"]}
+    nightly = {key: times for key, times in failures.items() if key in written.failures}
+    assert len({category for category, _ in nightly}) >= 4
+    assert nightly == {key: written.failures[key] for key in nightly}
+
+
+def test_versions_are_compared_as_the_file_of_the_evaluation_tells(first: dict[str, Any], written: DemoTruth) -> None:
+    tried: dict[str, list[bool]] = {}
+    config = ""
+    for line in map(json.loads, (written.logs.folder / "agents/storefront/support-nightly.jsonl").open()):
+        if line["type"] == "simulation":
+            config = json.dumps(line["config"], sort_keys=True)
+        elif line["type"] == "outcome":
+            tried.setdefault(config, []).append(line["passed"])
+    assert [(version["judged"], version["passed"]) for version in first["versions"]] == [
+        (len(verdicts), sum(verdicts)) for verdicts in tried.values()
+    ]
+    assert {version["name"] for version in first["versions"]} == {"support agent"}
+
+
+def test_summary_reads_well(text: str, truth: SampleTruth) -> None:
     tokens = f"{truth.total_usage().total_tokens:,}"
     assert tokens in text
     assert "≥: a lower bound." in text
     assert "tracemill ui" in text
     assert max(len(line) for line in text.splitlines()) <= 130
     assert text.endswith("Done in 12 s.\n")
+
+
+def test_what_the_demo_tells_people_to_type_next_works(text: str, home: Path) -> None:
+    lines = text.partition("What next")[2].replace("\\\n", " ").splitlines()
+    commands = {words[1]: words[1:] for line in lines if (words := shlex.split(line)) and words[0] == "tracemill"}
+    assert commands.keys() >= {"diff", "similar", "query", "doctor", "ui", "ingest"}
+    answers = {name: tracemill(home, *commands[name]) for name in ("diff", "similar", "query")}
+    assert {name: done.stderr for name, done in answers.items() if done.returncode} == {}
+    assert "6 shared scenarios" in answers["diff"].stdout
+    nearest = answers["similar"].stdout.splitlines()[2:4]
+    assert any("API error: 529 overloaded_error" in line for line in nearest)
+    assert "claude-opus-5-5" in answers["query"].stdout
 
 
 @pytest.mark.slow
@@ -133,6 +211,17 @@ def test_second_demo_changes_no_number(first: dict[str, Any], home: Path) -> Non
                     "raw.command_executions",
                     "raw.model_requests",
                     "raw.tool_calls",
+                    "raw.optimization_runs",
+                    "raw.optimization_iterations",
+                    "raw.optimization_samples",
+                    "raw.config_versions",
+                    "raw.scenarios",
+                    "raw.simulations",
+                    "raw.outcomes",
+                    "raw.tool_usage",
+                    "raw.failure_patterns",
+                    "raw.embeddings",
+                    "raw.embedding_subjects",
                     "ops.quarantined_records",
                 )
             ]

@@ -41,10 +41,11 @@ def test_the_samples_are_loaded_as_they_were_made(settings, connection, tmp_path
     )  # fmt: skip
     *counts, cost = one(
         connection,
-        "select count(*), count(*) filter (where is_passed), count(*) filter (where status in ('error', 'timeout')), "
+        "select count(*), count(is_passed), count(*) filter (where is_passed), "
+        "count(*) filter (where status in ('error', 'timeout')), "
         "sum(output_tokens), sum(cost_usd) filter (where cost_status = 'reported') from raw.outcomes",
     )
-    assert counts == [truth.outcomes, truth.passed, truth.unfinished, truth.output_tokens]
+    assert counts == [truth.outcomes, truth.judged, truth.passed, truth.unfinished, truth.output_tokens]
     assert float(cost) == pytest.approx(truth.cost_usd, abs=1e-9)
     assert one(connection, "select count(*), count(*) filter (where status = 'error') from raw.tool_usage") == (
         truth.tool_calls,
@@ -56,7 +57,15 @@ def test_the_samples_are_loaded_as_they_were_made(settings, connection, tmp_path
         "select max(version_number), count(distinct d.diff_id) from raw.config_versions as v "
         "inner join raw.configurations as c using (project_id, config_id) "
         "left join raw.config_diffs as d using (project_id, config_id) where c.name = 'support agent'",
-    ) == (2, 1)
+    ) == (3, 2)
+    failures = connection.execute(
+        "select failure_category, error_template, count(*) from raw.failure_patterns as f "
+        "join raw.outcomes as o using (project_id, outcome_id, execution_time) "
+        "join raw.simulations as s using (project_id, simulation_id) where s.source = 'evaluation_jsonl' group by 1, 2"
+    ).fetchall()
+    assert {(category, template): number for category, template, number in failures} == truth.failures
+    assert len({category for category, _ in truth.failures}) == 5
+    assert one(connection, "select count(*) from raw.simulations where status = 'running'") == (truth.running,) == (1,)
 
 
 def test_the_same_bytes_are_written_every_time(tmp_path):

@@ -6,7 +6,9 @@ with found as materialized (
     left join raw.embedding_subjects as s
         on t.project_id = s.project_id and t.subject_key = s.subject_key
         and s.subject_kind = {kind} and s.model = {model}
-    where s.subject_key is null or s.subject_updated_at is distinct from t.subject_updated_at
+    where
+        (s.subject_key is null or s.subject_updated_at is distinct from t.subject_updated_at)
+        and ({projects}::text [] is null or t.project_id = any({projects}::text []))
 )
 
 select f.*, encode(sha256(convert_to(f.content, 'UTF8')), 'hex') as content_hash

@@ -1,0 +1,1 @@
+select count(*) from raw.embeddings where project_id = any(%(projects)s)

@@ -10,6 +10,7 @@ import pyarrow.dataset
 
 from pipelines.database import connect
 from pipelines.maintenance import jobs
+from pipelines.maintenance.archive_tables import next_month
 from pipelines.settings import Settings
 from tests import evaluation_rows, raw_rows
 
@@ -70,6 +71,52 @@ def add_evaluations(connection: psycopg.Connection, project: str = "project-1") 
         execution_time=evaluation_rows.MOMENT, recommendation_type="config_change", description="Try it once more.",
     )  # fmt: skip
     connection.commit()
+
+
+def make_audit_month(connection: psycopg.Connection, month: date) -> None:
+    """The partition of a month of the audit log that is past: the platform makes none, since it writes none there."""
+    name = f"audit_log_{month:%Y_%m}"
+    connection.execute(
+        f"create table partitions.{name} (like audit.audit_log including defaults including constraints)"
+    )
+    connection.execute(f"alter table partitions.{name} owner to tracemill_owner")
+    connection.execute(
+        f"alter table audit.audit_log attach partition partitions.{name} "
+        f"for values from ('{month} 00:00+00') to ('{next_month(month)} 00:00+00')"
+    )
+
+
+def add_audit_entries(connection: psycopg.Connection, project: str, month: date) -> None:
+    """Five entries of the first days of a month, chained as if they had been written then."""
+    connection.execute(
+        """
+        do $$
+        declare
+            entry audit.audit_log;
+        begin
+            entry.previous_hash := audit.first_hash(%(project)s, %(month)s);
+            for number in 1..5 loop
+                entry.project_id := %(project)s;
+                entry.log_id := gen_random_uuid();
+                entry.timestamp := %(month)s::timestamptz + number * interval '1 day';
+                entry.chain_number := number;
+                entry.table_name := 'raw.scenarios';
+                entry.operation := 'INSERT';
+                entry.new_data := jsonb_build_object('said', 'a "quoted"' || chr(10) || 'line', 'n', 1.50);
+                entry.login_role := 'postgres';
+                entry.active_role := 'none';
+                entry.ip_address := '127.0.0.1';
+                entry.transaction_id := number::text;
+                entry.entry_hash := audit.hash_of(entry);
+                insert into audit.audit_log select entry.*;
+                entry.previous_hash := entry.entry_hash;
+            end loop;
+            insert into audit.chain_heads (project_id, month, last_number, last_hash)
+            values (%(project)s, %(month)s, 5, entry.entry_hash);
+        end
+        $$
+        """.replace("%(project)s", f"'{project}'").replace("%(month)s", f"date '{month}'")
+    )
 
 
 def rows(dsn: str, *relations: str) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 | name                  | starts                                              | as delivered |
 |-----------------------|-----------------------------------------------------|--------------|
-| nightly_aggregation_schedule | 02:00 UTC: yesterday and every touched day   | running      |
+| nightly_aggregation_schedule | 02:00 UTC: yesterday, missed nights, every touched day | running |
 | new_log_files         | files in the watched folders that wait for ingest   | stopped      |
 | late_data             | old days that late data touched, before the night   | stopped      |
 
@@ -12,7 +12,7 @@ read a person's folders, or to aggregate by day: switching them on is a decision
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import psycopg
@@ -30,6 +30,11 @@ RETRY_AFTER = timedelta(hours=1)
 """Files that still wait although a run was asked for them are tried again after this long."""
 SETTLED_AFTER = timedelta(minutes=10)
 """Late data usually come in bursts; a day is aggregated when it has been left alone for this long."""
+
+MOST_DAYS_MADE_UP = 31
+"""Nights without a daemon that the next one makes up for. Days with data are aggregated however old they are."""
+DAILY_AGGREGATE = dg.AssetKey(["marts", "daily_command_stats"])
+"""A mart that tells by its partitions which days have been aggregated."""
 
 ingest_logs = dg.define_asset_job(
     "ingest_logs",
@@ -52,9 +57,30 @@ nightly_aggregation = dg.define_asset_job(
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def nightly_aggregation_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Every night at 02:00 UTC: aggregate yesterday."""
-    yesterday = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date().isoformat()
-    return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
+    """Every night at 02:00 UTC: aggregate yesterday, and with it the days of nights on which no daemon ran.
+
+    Dagster itself makes up for none of them: it takes the last missed tick of a schedule and forgets the others.
+    """
+    yesterday = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date()
+    first = min(_missing_days(context.instance, yesterday), default=yesterday)
+    if first == yesterday:
+        return dg.RunRequest(run_key=yesterday.isoformat(), partition_key=yesterday.isoformat())
+    return dg.RunRequest(
+        run_key=yesterday.isoformat(),
+        tags={
+            "dagster/asset_partition_range_start": first.isoformat(),
+            "dagster/asset_partition_range_end": yesterday.isoformat(),
+        },
+    )
+
+
+def _missing_days(instance: dg.DagsterInstance, yesterday: date) -> list[date]:
+    """Days before ``yesterday`` that Dagster has no aggregate of, though it has one of an earlier day."""
+    built = {date.fromisoformat(key) for key in instance.get_materialized_partitions(DAILY_AGGREGATE)}
+    if not built:
+        return []
+    recent = [yesterday - timedelta(days=n) for n in range(1, MOST_DAYS_MADE_UP + 1)]
+    return [day for day in recent if day not in built and day > min(built)]
 
 
 @dg.sensor(job=ingest_logs, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)

@@ -61,6 +61,36 @@ def test_schedules_carry_the_job_out(name: str, definitions: dg.Definitions, ins
     assert metadata["applied"].value is True
 
 
+@pytest.mark.parametrize(
+    ("built", "asked_for"),
+    [
+        ([], ("2026-03-20", "2026-03-20")),
+        (["2026-03-18", "2026-03-19"], ("2026-03-20", "2026-03-20")),
+        (["2026-03-08"], ("2026-03-09", "2026-03-20")),
+        (["2026-03-08", "2026-03-17"], ("2026-03-09", "2026-03-20")),
+        (["2025-06-01"], ("2026-02-17", "2026-03-20")),
+    ],
+)
+def test_a_night_asks_for_the_days_of_nights_that_were_missed(
+    built: list[str], asked_for: tuple[str, str], definitions: dg.Definitions
+) -> None:
+    repository = definitions.get_repository_def()
+    with dg.DagsterInstance.local_temp() as instance:
+        for day in built:
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(["marts", "daily_command_stats"], partition=day)
+            )
+        context = dg.build_schedule_context(
+            instance, scheduled_execution_time=datetime(2026, 3, 21, 2, tzinfo=UTC), repository_def=repository
+        )
+        schedule = repository.get_schedule_def("nightly_aggregation_schedule")
+        (request,) = schedule.evaluate_tick(context).run_requests
+    assert asked_for == (
+        request.tags.get("dagster/asset_partition_range_start", request.partition_key),
+        request.tags.get("dagster/asset_partition_range_end", request.partition_key),
+    )
+
+
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, dg.MetadataValue]:
     (event,) = [event for event in result.all_node_events if event.event_type_value == "STEP_OUTPUT"]
     return dict(event.event_specific_data.metadata)

@@ -169,56 +169,11 @@ def audited_history(connection: psycopg.Connection, *months: date) -> None:
     """Audit entries of two projects, moved back in time with their chains, as if they had been written then."""
     for project in ("shop", "desk"):
         connection.execute("insert into app.project_config (project_id, display_name) values (%s, %s)", [project] * 2)
-    connection.execute("reset role")
     for month in months:
-        name = f"audit_log_{month:%Y_%m}"
-        connection.execute(
-            f"create table partitions.{name} (like audit.audit_log including defaults including constraints)"
-        )
-        connection.execute(f"alter table partitions.{name} owner to tracemill_owner")
-        connection.execute(
-            f"alter table audit.audit_log attach partition partitions.{name} "
-            f"for values from ('{month} 00:00+00') to ('{_next(month)} 00:00+00')"
-        )
+        history.make_audit_month(connection, month)
         for project in ("desk", "shop"):
-            _chain(connection, project, month)
+            history.add_audit_entries(connection, project, month)
     connection.commit()
-
-
-def _chain(connection: psycopg.Connection, project: str, month: date) -> None:
-    connection.execute(
-        """
-        do $$
-        declare
-            entry audit.audit_log;
-        begin
-            entry.previous_hash := audit.first_hash(%(project)s, %(month)s);
-            for number in 1..5 loop
-                entry.project_id := %(project)s;
-                entry.log_id := gen_random_uuid();
-                entry.timestamp := %(month)s::timestamptz + number * interval '1 day';
-                entry.chain_number := number;
-                entry.table_name := 'raw.scenarios';
-                entry.operation := 'INSERT';
-                entry.new_data := jsonb_build_object('said', 'a "quoted"' || chr(10) || 'line', 'n', 1.50);
-                entry.login_role := 'postgres';
-                entry.active_role := 'none';
-                entry.ip_address := '127.0.0.1';
-                entry.transaction_id := number::text;
-                entry.entry_hash := audit.hash_of(entry);
-                insert into audit.audit_log select entry.*;
-                entry.previous_hash := entry.entry_hash;
-            end loop;
-            insert into audit.chain_heads (project_id, month, last_number, last_hash)
-            values (%(project)s, %(month)s, 5, entry.entry_hash);
-        end
-        $$
-        """.replace("%(project)s", f"'{project}'").replace("%(month)s", f"date '{month}'")
-    )
-
-
-def _next(month: date) -> date:
-    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
 OLD, LAST, KEPT = date(2025, 5, 1), date(2025, 6, 1), date(2025, 7, 1)

@@ -1,7 +1,7 @@
 """How long a query takes, and how much of that the database works.
 
-On a machine that others use, the time of a call tells of the others as well. The processor time of the session that
-answers does not, so ways of asking are compared by that.
+On a machine that others use, the time of a call tells of the others as well; the processor time of the session that
+answers tells less of them.
 """
 
 import statistics
@@ -51,7 +51,7 @@ class Meter:
 
 @dataclass
 class Timings:
-    """All calls of one query, by the way it was asked; made in turns, so that calls of the same place belong together."""
+    """All calls of one query, by the way it was asked."""
 
     name: str
     calls: dict[str, list[Call]] = field(default_factory=dict)
@@ -68,7 +68,11 @@ class Timings:
         return statistics.quantiles((call.elapsed for call in self._counted(way)), n=100)[98]
 
     def ratio(self, way: str, base: str) -> float:
-        """Processor time over that of the same calls asked the ``base`` way, at the median of both."""
+        """Medians of the time a caller waits, over each other."""
+        return self.p50(way) / self.p50(base)
+
+    def processor_ratio(self, way: str, base: str) -> float:
+        """Medians of the processor time that the server takes, over each other."""
         return self._processor(way) / self._processor(base)
 
     def _processor(self, way: str) -> float:

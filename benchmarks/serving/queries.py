@@ -17,8 +17,7 @@ class Query:
 QUERIES = (
     Query(
         "newest runs",
-        "select * from raw.optimization_runs where project_id = %(project)s "
-        "order by created_at desc, id desc limit 20",
+        "select * from raw.optimization_runs where project_id = %(project)s order by created_at desc, id desc limit 20",
     ),
     Query(
         "runs of a status",

@@ -56,7 +56,8 @@ def fill(dsn: str, *, runs: int, projects: int, detailed: int) -> None:
     names = [f"project-{number:03d}" for number in range(projects)]
     with connect(dsn, role="tracemill_ingest", autocommit=True) as connection:
         connection.execute(
-            "insert into app.project_config (project_id, display_name) select n, n from unnest(%s::text[]) as n", [names]
+            "insert into app.project_config (project_id, display_name) select n, n from unnest(%s::text[]) n",
+            [names],
         )
     with connect(dsn, autocommit=True) as owner:
         indexes = _drop_indexes(owner, "optimization_runs")
@@ -126,8 +127,8 @@ def _write_runs(
     written = []
     columns = (
         "project_id, id, source, source_key, run_name, optimizer_type, status, config, task, dataset_hash, start_time, "
-        "end_time, initial_score_raw, final_score_raw, reported_tokens, reported_cost_usd, samples_evaluated, metadata, "
-        "tags, created_at"
+        "end_time, initial_score_raw, final_score_raw, reported_tokens, reported_cost_usd, samples_evaluated, "
+        "metadata, tags, created_at"
     )
     with connection.cursor().copy(f"copy raw.optimization_runs ({columns}) from stdin") as copy:
         for n in range(count):
@@ -146,8 +147,8 @@ def _write_runs(
             copy.write_row(
                 (
                     name, identifier, "benchmark", str(number), f"task {task[n]} {optimizer[n]} {number}",
-                    str(optimizer[n]), str(status[n]), json.dumps(config), f"task-{task[n]}", f"data-{task[n]}", created,
-                    ended, round(float(initial[n]), 4), round(float(final[n]), 4) if ended else None,
+                    str(optimizer[n]), str(status[n]), json.dumps(config), f"task-{task[n]}", f"data-{task[n]}",
+                    created, ended, round(float(initial[n]), 4), round(float(final[n]), 4) if ended else None,
                     int(seeds[n]) * 100, int(seeds[n]) / 1000, 100, '{"host": "trainer"}',
                     [str(stage[n]), f"experiment-{experiment[n]}", f"team-{seeds[n] % 7}"], created,
                 )
@@ -156,9 +157,7 @@ def _write_runs(
     return written
 
 
-def _write_details(
-    connection: psycopg.Connection, rng: np.random.Generator, runs: Sequence[tuple[str, UUID]]
-) -> None:
+def _write_details(connection: psycopg.Connection, rng: np.random.Generator, runs: Sequence[tuple[str, UUID]]) -> None:
     """Iterations of these runs, and samples of every fifth iteration."""
     _copy(
         connection, "optimization_iterations", "project_id, run_id, iteration, evaluation_kind, score_raw, params, "
@@ -172,7 +171,7 @@ def _write_details(
 
 
 def _copy(connection: psycopg.Connection, table: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
-    statement = sql.SQL("copy raw.{} ({}) from stdin").format(sql.Identifier(table), sql.SQL(columns))  # type: ignore[arg-type]
+    statement = sql.SQL("copy raw.{} ({}) from stdin").format(sql.Identifier(table), sql.SQL(columns))
     with connection.cursor().copy(statement) as copy:
         for row in rows:
             copy.write_row(row)

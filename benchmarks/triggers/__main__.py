@@ -35,6 +35,8 @@ class Load:
 
     name: str
     statements: tuple[Statement, ...]
+    is_required: bool = True
+    """Whether the requirement is about such loads."""
     plain: list[Call] = field(default_factory=list)
     """Without the triggers."""
     kept: list[Call] = field(default_factory=list)
@@ -44,16 +46,19 @@ class Load:
     def runs(self) -> int:
         return max(statement.runs.stop for statement in self.statements)
 
-    def ratio(self, measure: str) -> float:
-        return median(getattr(call, measure) for call in self.kept) / median(
-            getattr(call, measure) for call in self.plain
-        )
+    @property
+    def time_ratio(self) -> float:
+        return median(call.elapsed for call in self.kept) / median(call.elapsed for call in self.plain)
+
+    @property
+    def processor_ratio(self) -> float:
+        return median(call.processor for call in self.kept) / median(call.processor for call in self.plain)
 
     def __str__(self) -> str:
         return (
             f"| {self.name} | {median(call.elapsed for call in self.plain):.0f} "
-            f"| {median(call.elapsed for call in self.kept):.0f} | {self.ratio('elapsed'):.2f} "
-            f"| {self.ratio('processor'):.2f} |"
+            f"| {median(call.elapsed for call in self.kept):.0f} | {self.time_ratio:.2f} "
+            f"| {self.processor_ratio:.2f} |"
         )
 
 
@@ -71,6 +76,8 @@ def loads(rows: int) -> tuple[Load, ...]:
         Load(
             f"20 statements, an iteration of {runs:,} runs each",
             tuple(Statement(range(runs), range(n, n + 1)) for n in numbers),
+            # A run is a wider row than an iteration: to keep it right costs as much as the one iteration that is new.
+            is_required=False,
         ),
     )
 
@@ -94,9 +101,10 @@ def main() -> None:
     say("| --- | ---: | ---: | ---: | ---: |")
     say("\n".join(map(str, measured)) + "\n")
     verdicts = [
-        Verdict(f"{of}, {load.name}", load.ratio(measure), 1.5)
+        Verdict(f"{of}, {load.name}", ratio, 1.5)
         for load in measured
-        for measure, of in (("elapsed", "time"), ("processor", "processor time"))
+        if load.is_required
+        for of, ratio in (("time", load.time_ratio), ("processor time", load.processor_ratio))
     ]
     say("\n".join(map(str, verdicts)))
     if options.json:

@@ -178,5 +178,6 @@ def test_random_steps_of_tenants_equal_the_model(world):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_five_thousand_random_steps_of_tenants_equal_the_model(world):
     follow(world, 5000)

@@ -11,7 +11,7 @@
 {% macro paired_p_value(n, mean, deviation) -%}
     erfc(
         {{ wallace(n) }} * sqrt(
-            ({{ n }} - 1) * ln(1 + ({{ mean }} / nullif({{ deviation }}, 0)) ^ 2 * {{ n }} / ({{ n }} - 1))
+            ({{ n }} - 1) * ln(1 + ({{ mean }} / nullif({{ deviation }}, 0)) ^ 2 * {{ n }} / nullif({{ n }} - 1, 0))
         ) / sqrt(2.0)
     )
 {%- endmacro %}
@@ -19,7 +19,7 @@
 {#- Half the width of the 95 % confidence interval of the mean difference. -#}
 {% macro paired_margin(n, deviation) -%}
     {{ deviation }} / sqrt({{ n }}::double precision) * sqrt(
-        ({{ n }} - 1) * (exp((1.959963984540054 / {{ wallace(n) }}) ^ 2 / ({{ n }} - 1)) - 1)
+        ({{ n }} - 1) * (exp((1.959963984540054 / {{ wallace(n) }}) ^ 2 / nullif({{ n }} - 1, 0)) - 1)
     )
 {%- endmacro %}
 

@@ -72,7 +72,10 @@ begin
     status := 'waiting';
     detail := 'A request is waiting already: the marts follow with the next build.';
     select min(r.requested_at) into requested_at from ops.refresh_requests as r where r.taken_at is null;
-    if requested_at is null then
+    if requested_at is null and current_setting('transaction_read_only')::boolean then
+        status := 'not recorded';
+        detail := 'This transaction is read-only: call the function in one that may write.';
+    elsif requested_at is null then
         status := 'requested';
         detail := 'The request is recorded: the marts follow with the next build.';
         insert into ops.refresh_requests as r default values returning r.requested_at into requested_at;

@@ -58,11 +58,11 @@ refresh_analytics = dg.define_asset_job(
     selection=build_dbt_asset_selection(
         [dbt_models],
         dbt_select=" ".join(
-            f"path:models/intermediate/{area} path:models/marts/{area} +path:models/marts/{area},path:models/staging"
+            f"tracemill.intermediate.{area} tracemill.marts.{area} +tracemill.marts.{area},tracemill.staging"
             for area in _ANALYTICS
         ),
     ),
-    tags={SCOPE_TAG: Scope.ANALYTICS},
+    tags={SCOPE_TAG: Scope.ANALYTICS.value},
     description="Build the marts of optimization and evaluation, and test them; the others wait for the night.",
 )
 

@@ -101,9 +101,7 @@ def test_a_refresh_of_analytics_rebuilds_touched_days_and_leaves_them_for_the_ot
         "delete from raw.optimization_iterations where run_id = %s",
     ],
 )
-def test_a_run_says_that_it_changed_when_an_iteration_or_a_sample_of_it_did(
-    connection: psycopg.Connection, change: str
-):
+def test_a_run_says_that_it_changed_when_an_iteration_or_a_sample_did(connection: psycopg.Connection, change: str):
     register(connection, PROJECT)
     runs = [add_run(connection), add_run(connection)]
     for run in runs:

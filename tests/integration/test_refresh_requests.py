@@ -121,6 +121,18 @@ def test_a_run_says_that_it_changed_when_an_iteration_or_a_sample_did(connection
     assert versions()[1] > changed
 
 
+def test_samples_that_come_back_from_the_archive_are_no_change(dsn: str, connection: psycopg.Connection):
+    register(connection, PROJECT)
+    run = add_run(connection)
+    add_iterations(connection, run, Iteration(1, 50))
+    connection.commit()
+    query = "select updated_at from raw.optimization_runs"
+    before = connection.execute(query).fetchone()
+    with connect(dsn, role="tracemill_maintenance", autocommit=True) as maintenance:
+        insert(maintenance, "optimization_samples", [sample_row(run, 1, 0)])
+    assert connection.execute(query).fetchone() == before
+
+
 @pytest.fixture(scope="module")
 def world(
     migrated_database: Callable[[], AbstractContextManager[str]], tmp_path_factory: pytest.TempPathFactory

@@ -5,6 +5,8 @@
     'hourly_token_usage', 'project_spend_daily', 'command_costs', 'tool_usage_daily', 'command_pattern_history',
     'cost_forecast', 'budget_status', 'source_reconciliation', 'dim_dates', 'dim_workspaces', 'v_ingest_health',
     'v_mart_freshness', 'v_database_health',
+    'optimization_run_analytics', 'optimization_leaderboard', 'optimization_progress', 'optimizer_comparison',
+    'optimization_daily_trend',
 ] -%}
     -- depends_on: {{ ref(mart) }}
 {% endfor %}

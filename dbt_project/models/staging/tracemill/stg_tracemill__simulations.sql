@@ -1,0 +1,28 @@
+with source as (
+
+    select * from {{ source('raw', 'simulations') }}
+
+),
+
+renamed as (
+
+    select
+        -- ids
+        project_id,
+        simulation_id,
+        config_version_id,
+
+        -- text
+        simulation_name,
+        status,
+        source,
+
+        -- times
+        started_at,
+        completed_at,
+        created_at
+    from source
+
+)
+
+select * from renamed

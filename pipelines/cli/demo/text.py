@@ -103,18 +103,7 @@ def _optimization(summary: Summary) -> Iterator[str]:
         return
     yield "\nOptimization: scores of full evaluations, in percent of the best possible\n"
     yield _table(
-        (
-            "project",
-            "task",
-            "runs",
-            "completed",
-            "ended early",
-            "running",
-            "best score",
-            "found by",
-            "tokens",
-            "cost USD",
-        ),
+        ("project", "task", "runs", "completed", "stopped", "running", "best score", "found by", "tokens", "cost USD"),
         [_optimization_row(totals) for totals in summary.optimizations],
     )
     silent = sum(totals.runs_without_cost for totals in summary.optimizations)

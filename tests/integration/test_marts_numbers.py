@@ -309,7 +309,7 @@ def test_effects_and_corrected_p_values_of_token_drivers_are_those_of_scipy(ware
             effect = 2 * test.statistic / (len(at_level) * len(rest)) - 1
             assert driver["effect_size"] == pytest.approx(effect, abs=1e-12)
             of_tokens = stats.mannwhitneyu(at_level.total_tokens, rest.total_tokens, method="asymptotic")
-            assert driver["p_value"] == pytest.approx(of_tokens.pvalue, abs=0.03)
+            assert driver["p_value"] == pytest.approx(of_tokens.pvalue, abs=0.05)
             both = pd.concat([at_level, rest])
             share = np.corrcoef(both.index.isin(at_level.index), np.log(both.total_tokens.astype(float)))[0, 1] ** 2
             assert driver["share_of_variance"] == pytest.approx(share, abs=0.005)

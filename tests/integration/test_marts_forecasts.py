@@ -166,7 +166,7 @@ def test_budgets_are_held_against_the_months_spend_and_its_forecast(spending: Sp
         assert row.crossing_date == (above.index[0] if len(above) else None), project
         assert row.remaining_usd == pytest.approx(BUDGETS[project] - spent.sum())
     assert dict(found.status) == {
-        "seasonal": "will_exceed",
+        "seasonal": "exceeded",
         "recent": "may_exceed",
         "week": "within",
         "young": "no_budget",

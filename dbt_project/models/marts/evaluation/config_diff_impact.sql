@@ -45,6 +45,17 @@ tested as (
 
 ),
 
+-- Many changes have as many pairs: each number is looked up once.
+criticals as (
+
+    select
+        degrees,
+        app.student_t_critical(degrees) as critical
+    from tested
+    group by degrees
+
+),
+
 final as (
 
     select
@@ -66,18 +77,19 @@ final as (
         tested.mean_after,
         tested.mean_change,
         tested.sd_change,
-        tested.mean_change - app.student_t_critical(tested.degrees) * tested.standard_error as mean_change_low,
-        tested.mean_change + app.student_t_critical(tested.degrees) * tested.standard_error as mean_change_high,
+        tested.mean_change - criticals.critical * tested.standard_error as mean_change_low,
+        tested.mean_change + criticals.critical * tested.standard_error as mean_change_high,
         app.student_t_p_value(tested.mean_change / tested.standard_error, tested.degrees) as p_value,
         expected.predicted_change,
         tested.mean_change - expected.predicted_change as prediction_error,
         abs(tested.mean_change - expected.predicted_change)
-        <= app.student_t_critical(tested.degrees) * tested.standard_error as is_prediction_plausible
+        <= criticals.critical * tested.standard_error as is_prediction_plausible
     from expected
     left join tested
         on expected.project_id = tested.project_id
         and expected.diff_id = tested.diff_id
         and expected.measure = tested.measure
+    left join criticals on tested.degrees = criticals.degrees
 
 )
 

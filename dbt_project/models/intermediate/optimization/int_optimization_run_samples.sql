@@ -40,16 +40,22 @@ scored as (
     select
         runs.project_id,
         runs.run_id,
-        samples.sample_id,
-        avg(samples.score) filter (where samples.iteration = runs.baseline_iteration) as baseline_score,
-        avg(samples.score) filter (where samples.iteration = runs.final_iteration) as final_score
+        samples.*
     from runs
-    inner join {{ ref('stg_tracemill__optimization_samples') }} as samples
-        on runs.project_id = samples.project_id
-        and runs.run_id = samples.run_id
-        and samples.iteration in (runs.baseline_iteration, runs.final_iteration)
-    where samples.sample_id is not null and samples.score is not null
-    group by runs.project_id, runs.run_id, samples.sample_id
+    cross join lateral (
+        select
+            samples.sample_id,
+            avg(samples.score) filter (where samples.iteration = runs.baseline_iteration) as baseline_score,
+            avg(samples.score) filter (where samples.iteration = runs.final_iteration) as final_score
+        from {{ ref('stg_tracemill__optimization_samples') }} as samples
+        where
+            samples.project_id = runs.project_id
+            and samples.run_id = runs.run_id
+            and samples.iteration in (runs.baseline_iteration, runs.final_iteration)
+            and samples.sample_id is not null
+            and samples.score is not null
+        group by samples.sample_id
+    ) as samples
 
 ),
 

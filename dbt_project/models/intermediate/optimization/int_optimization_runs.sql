@@ -40,40 +40,29 @@ runs as (
 
 ),
 
--- The earliest full evaluation with the score of the program that the run began with, and ended with.
+-- The earliest full evaluation with the score of the program that the run began with, and ended with. Looked up run by
+-- run: a night has few of many to look up, which the planner cannot know.
 evaluations as (
 
     select
-        runs.project_id,
-        runs.run_id,
-        min(iterations.iteration) filter (
-            where iterations.score_raw = runs.initial_score_raw
-        ) as baseline_iteration,
-        min(iterations.iteration) filter (
-            where iterations.score_raw = runs.final_score_raw
-        ) as final_iteration
+        runs.*,
+        evaluations.baseline_iteration,
+        evaluations.final_iteration
     from runs
-    inner join {{ ref('stg_tracemill__optimization_iterations') }} as iterations
-        on runs.project_id = iterations.project_id
-        and runs.run_id = iterations.run_id
-    where iterations.evaluation_kind = 'full'
-    group by runs.project_id, runs.run_id
-
-),
-
-samples as (
-
-    select
-        evaluations.project_id,
-        evaluations.run_id,
-        count(*) as final_sample_count
-    from evaluations
-    inner join {{ ref('stg_tracemill__optimization_samples') }} as samples
-        on evaluations.project_id = samples.project_id
-        and evaluations.run_id = samples.run_id
-        and evaluations.final_iteration = samples.iteration
-    where samples.sample_id is not null and samples.score is not null
-    group by evaluations.project_id, evaluations.run_id
+    cross join lateral (
+        select
+            min(iterations.iteration) filter (
+                where iterations.score_raw = runs.initial_score_raw
+            ) as baseline_iteration,
+            min(iterations.iteration) filter (
+                where iterations.score_raw = runs.final_score_raw
+            ) as final_iteration
+        from {{ ref('stg_tracemill__optimization_iterations') }} as iterations
+        where
+            iterations.project_id = runs.project_id
+            and iterations.run_id = runs.run_id
+            and iterations.evaluation_kind = 'full'
+    ) as evaluations
 
 ),
 
@@ -114,9 +103,9 @@ final as (
         runs.comparable_gain,
         runs.iteration_count,
         runs.full_evaluation_count,
-        evaluations.baseline_iteration,
-        evaluations.final_iteration,
-        coalesce(samples.final_sample_count, 0) as final_sample_count,
+        runs.baseline_iteration,
+        runs.final_iteration,
+        samples.final_sample_count,
         runs.sample_count,
         runs.successful_sample_count,
         runs.failed_sample_count,
@@ -129,13 +118,17 @@ final as (
         runs.started_at,
         runs.ended_at,
         runs.run_date
-    from runs
-    left join evaluations
-        on runs.project_id = evaluations.project_id
-        and runs.run_id = evaluations.run_id
-    left join samples
-        on runs.project_id = samples.project_id
-        and runs.run_id = samples.run_id
+    from evaluations as runs
+    cross join lateral (
+        select count(*) as final_sample_count
+        from {{ ref('stg_tracemill__optimization_samples') }} as samples
+        where
+            samples.project_id = runs.project_id
+            and samples.run_id = runs.run_id
+            and samples.iteration = runs.final_iteration
+            and samples.sample_id is not null
+            and samples.score is not null
+    ) as samples
 
 )
 

@@ -30,45 +30,48 @@ runs as (
 
 ),
 
-iterations as (
+-- Run by run, in the order of the key: nothing is sorted, however many runs there are.
+cumulated as (
 
     select
+        runs.project_id,
+        runs.run_id,
         runs.run_version,
         runs.run_date,
         runs.optimizer_type,
         runs.initial_score,
         runs.initial_score_raw,
-        iterations.*,
-        case when iterations.score_direction = 'minimize' then -iterations.score_raw else iterations.score_raw end
-            as directed_score
+        iterations.*
     from runs
-    inner join {{ ref('stg_tracemill__optimization_iterations') }} as iterations
-        on runs.project_id = iterations.project_id
-        and runs.run_id = iterations.run_id
-
-),
-
-cumulated as (
-
-    select
-        *,
-        row_number() over so_far as place,
-        count(*) filter (where evaluation_kind = 'full') over so_far as full_evaluations_so_far,
-        max(score) filter (where evaluation_kind = 'full') over so_far as best_score,
-        max(directed_score) filter (where evaluation_kind = 'full') over so_far as best_directed_score,
-        max(directed_score) filter (where evaluation_kind = 'full') over before_it as earlier_best_directed_score,
-        max(score) filter (where evaluation_kind = 'minibatch') over so_far as best_minibatch_score,
-        sum(tokens) over so_far as tokens_so_far,
-        sum(cost_usd) over so_far as cost_so_far_usd,
-        count(*) over so_far - count(cost_usd) over so_far as unpriced_so_far,
-        sum(duration_ms) over so_far as duration_so_far_ms
-    from iterations
-    window
-        so_far as (partition by project_id, run_id order by iteration),
-        before_it as (
-            partition by project_id, run_id order by iteration
-            rows between unbounded preceding and 1 preceding
-        )
+    cross join lateral (
+        select
+            iteration,
+            evaluation_kind,
+            score_direction,
+            score,
+            score_raw,
+            tokens,
+            cost_usd,
+            metric_calls_so_far,
+            directed_score,
+            row_number() over so_far as place,
+            count(*) filter (where evaluation_kind = 'full') over so_far as full_evaluations_so_far,
+            max(score) filter (where evaluation_kind = 'full') over so_far as best_score,
+            max(directed_score) filter (where evaluation_kind = 'full') over so_far as best_directed_score,
+            max(directed_score) filter (where evaluation_kind = 'full') over before_it as earlier_best_directed_score,
+            max(score) filter (where evaluation_kind = 'minibatch') over so_far as best_minibatch_score,
+            sum(tokens) over so_far as tokens_so_far,
+            sum(cost_usd) over so_far as cost_so_far_usd,
+            count(*) over so_far - count(cost_usd) over so_far as unpriced_so_far,
+            sum(duration_ms) over so_far as duration_so_far_ms
+        from {{ ref('stg_tracemill__optimization_iterations') }} as iterations
+        where
+            iterations.project_id = runs.project_id
+            and iterations.run_id = runs.run_id
+        window
+            so_far as (order by iteration),
+            before_it as (order by iteration rows between unbounded preceding and 1 preceding)
+    ) as iterations
 
 ),
 

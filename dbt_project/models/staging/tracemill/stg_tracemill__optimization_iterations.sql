@@ -18,6 +18,7 @@ renamed as (
 
         -- scores
         score_raw,
+        case when score_direction = 'minimize' then -score_raw else score_raw end as directed_score,
         score,
 
         -- numbers

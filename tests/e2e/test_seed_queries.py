@@ -51,8 +51,8 @@ PRINTED = {"000": 0, "001": 21, "002": 10, "003": 7, "004": 2}
 """SELECT, WITH and INSERT in the documents' own blocks of SQL; 004 prints but the two that schedule jobs. Beyond these,
 000 and 002 name statements in their text, 003 prints a query and 004 three as definitions of views."""
 CANNOT_BE_ASKED_YET = {
-    "optimization_run_analytics", "refresh_optimization_analytics", "v_table_sizes", "v_index_usage", "v_slow_queries",
-    "v_system_performance", "v_active_simulations", "v_error_rates", "v_mart_freshness",
+    "v_table_sizes", "v_index_usage", "v_slow_queries", "v_system_performance", "v_active_simulations",
+    "v_error_rates", "v_mart_freshness",
 }  # fmt: skip
 
 MODELS = (

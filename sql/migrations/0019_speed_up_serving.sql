@@ -2,11 +2,11 @@
 set local lock_timeout = '5s';
 set local role tracemill_owner;
 
--- One array of two look-ups, each by its index: nothing to sort, nothing to aggregate.
+-- One array of two look-ups, each by its index: nothing to sort, nothing to aggregate. A body between BEGIN ATOMIC and END
+-- is bound to what its names mean now, so no search_path has to be set and restored at each call.
 create or replace function app.current_projects() returns text[]
 language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
+begin atomic
     select array(
         select s.project_id
         from priv.sessions as s
@@ -16,8 +16,8 @@ as $$
         select m.project_id
         from app.project_members as m
         where m.member_role = session_user
-    )
-$$;
+    );
+end;
 
 -- Members are few: the index is made in no time.
 -- squawk-ignore require-concurrent-index-creation

@@ -1,0 +1,18 @@
+with source as (
+
+    select * from {{ source('app', 'project_config') }}
+
+),
+
+renamed as (
+
+    select
+        project_id,
+        display_name,
+        settings,
+        registered_at
+    from source
+
+)
+
+select * from renamed

@@ -81,7 +81,9 @@ def acting_as(connection: psycopg.Connection, role: str, project: str | None = N
     """What follows is asked as ``role``, with a token for ``project`` when given; undone afterwards."""
     with connection.transaction():
         token = project and connection.execute("select app.open_session(%s)", [project]).fetchone()[0]
-        connection.execute("select set_config('app.token', %s, true), set_config('role', %s, true)", [token or "", role])
+        connection.execute(
+            "select set_config('app.token', %s, true), set_config('role', %s, true)", [token or "", role]
+        )
         yield
         connection.execute("select set_config('role', 'none', true), set_config('app.token', '', true)")
 

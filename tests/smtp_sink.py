@@ -37,7 +37,8 @@ def receiving(refusals: int = 0) -> Iterator[Sink]:
                     sink.messages.append(message_from_bytes(self.body()))
                     self.say("250 kept")
                 elif verb.upper() == "QUIT":
-                    return self.say("221 bye")
+                    self.say("221 bye")
+                    break
                 else:
                     self.say("250 fine")
 

@@ -20,8 +20,7 @@
         tables.last_month,
         missing.missing_months,
         coalesce(strays.row_count, 0) as default_row_count,
-        strays.first_at as default_first_at,
-        strays.last_at as default_last_at
+        strays.months as default_months
     from (
         select
             format('%I.%I', n.nspname, parent.relname) as relation,

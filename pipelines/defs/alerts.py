@@ -8,6 +8,8 @@
 Without a webhook or a mail server nobody but the log would be told, so both stay off until somebody turns them on.
 """
 
+import re
+
 import dagster as dg
 
 from pipelines import settings
@@ -15,6 +17,8 @@ from pipelines.defs.resources import Warehouse
 from pipelines.maintenance import alerts
 from pipelines.maintenance.senders import senders
 
+_MODULE = re.compile(r"^(\w+\.)+")
+"""What stands before the name of an exception."""
 _HAS_CHANNEL = settings.load().alerts.has_channel
 
 
@@ -72,5 +76,5 @@ def run_failures(context: dg.RunFailureSensorContext, warehouse: Warehouse) -> d
 def _detail(context: dg.RunFailureSensorContext) -> str:
     """What the steps that failed said, else what the run did."""
     errors = [event.step_failure_data.error for event in context.get_step_failure_events()]
-    spoken = [(error.cause or error).message for error in errors if error is not None]
+    spoken = [_MODULE.sub("", (error.cause or error).message) for error in errors if error is not None]
     return " ".join(spoken) or context.failure_event.message or "without a reason"

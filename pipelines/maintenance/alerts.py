@@ -24,6 +24,7 @@ RUN_FAILED = "run_failed"
 _BATCH = 20
 """Notices in one message."""
 _LONGEST_DETAIL = 500
+_MISSING = "The monitoring views are not there yet: build them with `tracemill aggregate`."
 
 _FIRING = """
 select alert_key, alert, severity, project_id, subject, summary, evidence, command
@@ -55,7 +56,10 @@ set severity = excluded.severity,
     evidence = excluded.evidence,
     command = excluded.command,
     -- What became critical is told again.
-    announced_at = case when (s.severity, excluded.severity) = ('warning', 'critical') then null else s.announced_at end,
+    announced_at = case
+        when excluded.severity = 'critical' and s.severity = 'warning' then null
+        else s.announced_at
+    end,
     cleared_at = null
 """
 
@@ -155,9 +159,6 @@ def note_firing(connection: psycopg.Connection[Any], channels: Sequence[str]) ->
             connection.execute(_NOTE_FIRING, {"channels": list(channels), "run_failed": RUN_FAILED})
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         raise MonitoringMissingError(_MISSING) from None
-
-
-_MISSING = "The monitoring views are not there yet: build them with `tracemill aggregate`."
 
 
 def note_failed_run(

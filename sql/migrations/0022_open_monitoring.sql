@@ -13,6 +13,9 @@ exception
 end
 $$;
 
+-- Operators look before dbt has built anything.
+set local role tracemill_dbt;
+grant usage on schema monitoring to tracemill_owner;
 set local role tracemill_owner;
 
 do $$
@@ -57,33 +60,16 @@ as $$
 $$;
 comment on function ops.is_operator is 'Whether the login may act as the platform; SET ROLE does not change that.';
 
-create or replace function ops.rows_in_default() returns table (
-    relation text, row_count bigint, first_at timestamptz, last_at timestamptz
-)
-language plpgsql stable security definer
+create or replace function ops.rows_in_default() returns table (relation text, row_count bigint, months date[])
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    parent record;
-begin
-    if not ops.is_operator() then
-        return;
-    end if;
-    for parent in
-        select format('%I.%I', n.nspname, c.relname) as name, p.partdefid::regclass as default_partition, a.attname
-        from pg_partitioned_table as p
-        join pg_class as c on c.oid = p.partrelid
-        join pg_namespace as n on n.oid = c.relnamespace
-        join pg_attribute as a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
-        where n.nspname in ('raw', 'audit') and p.partdefid <> 0
-    loop
-        return query execute format(
-            'select %L::text, count(*), min(%2$I), max(%2$I) from %3$s', parent.name, parent.attname, parent.default_partition
-        );
-    end loop;
-end
+    select d.relation, sum(d.row_count)::bigint, array_agg(d.month order by d.month)
+    from ops.default_rows() as d
+    where ops.is_operator()
+    group by d.relation
 $$;
-comment on function ops.rows_in_default is 'Rows that lie in DEFAULT partitions because their month has none, one row per partitioned table; nothing for tenants.';
+comment on function ops.rows_in_default is 'Rows that lie in DEFAULT partitions because their month has none, one row per partitioned table that has some; nothing for tenants.';
 
 create or replace function ops.statement_statistics() returns table (
     is_available boolean, detail text, role_name name, is_platform boolean, statement text, calls bigint,

@@ -11,7 +11,7 @@ projects as (
         {% for name in ['silence_factor', 'quarantine_rate', 'cost_spike_factor', 'error_rate'] -%}
             {{ project_threshold(name) }} as {{ name }}{{ ',' if not loop.last }}
         {% endfor %}
-    from {{ ref('stg_tracemill__project_config') }}
+    from {{ ref('stg_tracemill__projects') }}
 
 ),
 
@@ -243,9 +243,7 @@ rows_in_default as (
         null::text as project_id,
         relation as subject,
         format('%s rows of %s lie outside every month and block theirs.', default_row_count, relation) as summary,
-        jsonb_build_object(
-            'rows', default_row_count, 'first_at', default_first_at, 'last_at', default_last_at
-        ) as evidence,
+        jsonb_build_object('rows', default_row_count, 'months', to_jsonb(default_months)) as evidence,
         'tracemill maintain --apply --job maintain_partitions' as command
     from coverage
     where default_row_count > 0

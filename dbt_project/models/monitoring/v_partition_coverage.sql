@@ -15,8 +15,7 @@ final as (
         last_month,
         missing_months,
         default_row_count,
-        default_first_at,
-        default_last_at,
+        default_months,
         cardinality(missing_months) = 0 and default_row_count = 0 as is_covered
     from coverage
 

@@ -17,7 +17,7 @@ hours as (
     select
         projects.project_id,
         hours.hour_at
-    from {{ ref('stg_tracemill__project_config') }} as projects
+    from {{ ref('stg_tracemill__projects') }} as projects
     cross join generate_series(
         date_trunc('hour', now()) - interval '23 hours', date_trunc('hour', now()), interval '1 hour'
     ) as hours (hour_at)

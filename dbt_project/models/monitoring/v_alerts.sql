@@ -140,7 +140,7 @@ gaps as (
         project_id,
         hour_at,
         last_at,
-        hour_at - lag(hour_at) over (partition by project_id order by hour_at) as gap
+        {{ hours_of.format('hour_at - lag(hour_at) over (partition by project_id order by hour_at)') }} as gap_hours
     from (
         select
             project_id,
@@ -158,7 +158,7 @@ habits as (
         project_id,
         max(last_at) as last_activity_at,
         count(distinct (hour_at at time zone 'UTC')::date) as active_days,
-        {{ hours_of.format('(array_agg(gap order by gap desc nulls last))[2]') }} as usual_gap_hours,
+        (array_agg(gap_hours order by gap_hours desc nulls last))[2] as usual_gap_hours,
         {{ hours_of.format('now() - max(last_at)') }} as silent_hours
     from gaps
     group by project_id
@@ -191,6 +191,14 @@ silence as (
 
 ),
 
+refreshes as (
+
+    select max(finished_at) as last_refreshed_at
+    from {{ ref('stg_tracemill__refresh_log') }}
+    where status = 'succeeded'
+
+),
+
 stale_mart as (
 
     select
@@ -205,9 +213,7 @@ stale_mart as (
         jsonb_build_object(
             'waiting_days', count(*), 'first_waiting_date', min(activity_date), 'waiting_since', min(touched_at),
             'limit_hours', {{ var('alert_stale_mart_hours') }},
-            'last_refreshed_at', (
-                select max(finished_at) from {{ ref('stg_tracemill__refresh_log') }} where status = 'succeeded'
-            )
+            'last_refreshed_at', (select last_refreshed_at from refreshes)
         ) as evidence,
         'tracemill aggregate' as command
     from {{ ref('stg_tracemill__touched_days') }}

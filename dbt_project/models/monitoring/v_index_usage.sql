@@ -43,12 +43,13 @@ final as (
         usage.entries_read,
         usage.index_bytes,
         usage.last_used_at,
-        (select d.stats_reset from pg_stat_database as d where d.datname = current_database()) as counted_since
+        d.stats_reset as counted_since
     from usage
     inner join pg_index as i on usage.index_oid = i.indexrelid
     inner join pg_class as c on i.indexrelid = c.oid
     inner join pg_class as t on i.indrelid = t.oid
     inner join pg_namespace as n on t.relnamespace = n.oid
+    inner join pg_stat_database as d on d.datname = current_database()
     where n.nspname in {{ own_schemas() }}
 
 )

@@ -24,8 +24,8 @@ parts as (
     where relations.relkind = 'p' and part.isleaf
     union all
     select
-        oid,
-        oid
+        oid as relation_oid,
+        oid as part_oid
     from relations
     where relkind <> 'p'
 

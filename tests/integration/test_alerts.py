@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import psycopg
 import pytest
@@ -176,20 +177,23 @@ def test_failing_outcomes_fire_apart_from_executions(operator: psycopg.Connectio
     assert "error_rate:beta:outcomes" not in alerts(operator)
 
 
-def test_size_connections_and_slow_statements_fire_at_their_limits(
+def test_size_connections_slow_statements_and_budgets_fire_at_their_limits(
     operator: psycopg.Connection, monitored: Settings
 ) -> None:
-    """Limits are variables of dbt: lowered, they are passed by what is there."""
+    """Limits of the platform are variables of dbt: lowered, they are passed by what is there."""
     size = f"database_size:*:{operator.info.dbname}"
     connections, statements = "connection_use:*:server", "slow_queries:*:statements"
     with acting_as(operator, "app_readonly"):
         for _ in range(5):
             operator.execute("select pg_sleep(0.06)")
+    operator.execute("update app.project_config set monthly_budget_usd = 10 where project_id = 'beta'")
+    operator.execute("update app.project_config set monthly_budget_usd = 1e6 where project_id = 'alpha'")
     operator.commit()
     limits = "{alert_database_size_bytes: 1000000, alert_connection_share: 0.001, alert_slow_query_ms: 50}"
     with limits_changed(operator, monitored, limits):
         fired = alerts(operator)
-        assert set(fired) == {size, connections, statements}
+        (budget,) = {*fired} - {size, connections, statements}
+        assert_budget_is_passed(operator, fired[budget])
         assert fired[size]["evidence"]["size_bytes"] == pytest.approx(
             operator.execute("select pg_database_size(current_database())").fetchone()[0], rel=0.1
         )
@@ -212,9 +216,24 @@ def test_size_connections_and_slow_statements_fire_at_their_limits(
     assert alerts(operator) == {}
 
 
+def assert_budget_is_passed(connection: psycopg.Connection, alert: dict[str, Any]) -> None:
+    """By the day before this one, a night after which the marts end."""
+    day = (datetime.now(UTC) - timedelta(days=1)).date()
+    (spent,) = connection.execute(
+        "select sum(cost_usd) from raw.model_requests where project_id = 'beta' "
+        "and timestamp >= date_trunc('month', %(day)s::timestamp) at time zone 'UTC' "
+        "and timestamp < (%(day)s::timestamp + interval '1 day') at time zone 'UTC'",
+        {"day": day},
+    ).fetchone()
+    assert (alert["alert_key"], alert["severity"]) == (f"budget:beta:{day:%Y-%m}", "critical")
+    evidence = alert["evidence"]
+    assert (evidence["status"], evidence["spent_usd"], evidence["monthly_budget_usd"]) == ("exceeded", spent, 10)
+
+
 @contextmanager
 def limits_changed(connection: psycopg.Connection, settings: Settings, limits: str) -> Iterator[None]:
-    """The views built by dbt with other limits, and afterwards as they were."""
+    """The views and budgets built by dbt with other limits, and afterwards as they were."""
+    connection.execute("create temporary table budgets as select * from marts.budget_status")
     views = ("v_alerts", "v_slow_queries")
     before = {
         view: connection.execute(f"select pg_get_viewdef('monitoring.{view}'::regclass)").fetchone()[0]
@@ -222,7 +241,7 @@ def limits_changed(connection: psycopg.Connection, settings: Settings, limits: s
     }
     connection.commit()
     with warehouse_environment(settings, settings.database_url or ""):
-        build(connection, [], "--select", *views, "--vars", limits, command="run")
+        build(connection, [], "--select", *views, "budget_status", "--vars", limits, command="run")
     try:
         yield
     finally:
@@ -231,6 +250,9 @@ def limits_changed(connection: psycopg.Connection, settings: Settings, limits: s
             connection.execute(
                 f"create or replace view monitoring.{view} with (security_invoker = true) as {definition}"
             )
+        connection.execute("update app.project_config set monthly_budget_usd = null")
+        connection.execute("delete from marts.budget_status")
+        connection.execute("insert into marts.budget_status select * from budgets")
         connection.commit()
 
 

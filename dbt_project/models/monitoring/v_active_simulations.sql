@@ -33,7 +33,7 @@ final as (
         and active.simulation_id = progress.simulation_id
     inner join {{ ref('stg_tracemill__config_versions') }} as versions
         on active.project_id = versions.project_id
-        and active.config_version_id = versions.version_id
+        and active.config_version_id = versions.config_version_id
 
 )
 

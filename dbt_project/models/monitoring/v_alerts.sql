@@ -221,6 +221,30 @@ cost_spike as (
 
 ),
 
+budget as (
+
+    select
+        'budget' as alert,
+        case status when 'exceeded' then 'critical' else 'warning' end as severity,
+        project_id,
+        to_char(month_start_date, 'YYYY-MM') as subject,
+        format(
+            '%s of %s USD are spent on %s; the month is expected to cost %s USD%s.',
+            round(spent_usd, 2), round(monthly_budget_usd, 2), as_of_date, round(projected_usd, 2),
+            ', crossing the budget on ' || crossing_date
+        ) as summary,
+        jsonb_build_object(
+            'status', status, 'spent_usd', round(spent_usd, 6), 'monthly_budget_usd', monthly_budget_usd,
+            'projected_usd', round(projected_usd, 6), 'crossing_date', crossing_date, 'as_of_date', as_of_date
+        ) as evidence,
+        format('tracemill query "select * from budget_status" --project %s', project_id) as command
+    from {{ ref('budget_status') }}
+    where
+        status in ('exceeded', 'will_exceed')
+        and month_end_date >= (now() at time zone 'UTC')::date - 1
+
+),
+
 -- Even the low end of the interval is above the limit: a few unlucky runs do not fire.
 finished as (
 
@@ -287,7 +311,8 @@ alerts as (
 
     {% for condition in [
         'database_size', 'connection_use', 'slow_queries', 'silence', 'stale_mart', 'missing_partition',
-        'rows_in_default', 'unprotected_relation', 'quarantine_rate', 'cost_spike', 'error_rate',
+        'rows_in_default', 'unprotected_relation', 'quarantine_rate', 'cost_spike', 'budget',
+        'error_rate',
     ] -%}
         select * from {{ condition }}
         {{ 'union all' if not loop.last }}

@@ -7,11 +7,23 @@ with source as (
 renamed as (
 
     select
+        -- ids
         project_id,
-        version_id,
+        version_id as config_version_id,
         config_id,
+
+        -- text
+        model,
+        generated_by,
+
+        -- numbers
         version_number,
-        model
+
+        -- booleans
+        is_deleted,
+
+        -- times
+        created_at
     from source
 
 )

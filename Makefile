@@ -62,6 +62,9 @@ docs: $(INSTALLED) ## Every table and column with its description and lineage, a
 bench: $(INSTALLED) ## Measurements against floor and peers; takes its time
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.nightly
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.triggers
+	$(BIN)/python -m benchmarks.vectors
 
 clean: ## Remove the environment and caches; .tracemill, which holds data, stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,6 +9,9 @@ from pipelines.defs.automation import (
     new_log_files,
     nightly_aggregation,
     nightly_aggregation_schedule,
+    refresh_analytics,
+    refresh_analytics_schedule,
+    requested_refreshes,
 )
 from pipelines.defs.enrichment import embedding_checks, embeddings
 from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization
@@ -19,9 +22,9 @@ from pipelines.defs.transform import dbt_models
 defs = dg.Definitions(
     assets=[raw_executions, raw_optimization, raw_evaluation, embeddings, dbt_models],
     asset_checks=[raw_checks, embedding_checks],
-    jobs=[ingest_logs, nightly_aggregation, send_alerts, *maintenance_jobs],
-    schedules=[nightly_aggregation_schedule, send_alerts_schedule, *maintenance_schedules],
-    sensors=[new_log_files, late_data, run_failures],
+    jobs=[ingest_logs, nightly_aggregation, refresh_analytics, send_alerts, *maintenance_jobs],
+    schedules=[nightly_aggregation_schedule, refresh_analytics_schedule, send_alerts_schedule, *maintenance_schedules],
+    sensors=[new_log_files, late_data, requested_refreshes, run_failures],
     resources={"warehouse": Warehouse(), "dbt_cli": dbt_resource()},
     # A run is a process of its own; whether it is one on this machine or elsewhere is the run launcher's choice.
     executor=dg.in_process_executor,

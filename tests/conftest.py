@@ -130,6 +130,12 @@ def past_database(migrated_database: Callable[[], AbstractContextManager[str]]) 
         yield str(conninfo.conninfo_to_dict(database)["dbname"])
 
 
+@pytest.fixture(scope="session")
+def empty_database(server: embedded.Status) -> Callable[[], AbstractContextManager[str]]:
+    """Context manager that gives the DSN of a fresh database without any migration."""
+    return lambda: _temporary_database(server)
+
+
 @pytest.fixture
 def dsn(server: embedded.Status, template: str) -> Iterator[str]:
     """DSN of a fresh, migrated database of the test's own."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 
+import pandas as pd
 import psycopg
 from dbt.cli.main import dbtRunner
 
@@ -33,6 +34,17 @@ def build(connection: psycopg.Connection, days: list[date], *arguments: str, com
         if outcome.status in ("error", "fail", "skipped")
     ]
     assert result.success, failed or result.exception
+
+
+def frame(connection: psycopg.Connection, query: str) -> pd.DataFrame:
+    """The rows of a query, money as floats."""
+    cursor = connection.execute(query)
+    assert cursor.description is not None
+    found = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description])
+    for column in found.columns:
+        if column.endswith("_usd"):
+            found[column] = found[column].astype("float64")
+    return found
 
 
 def contents(connection: psycopg.Connection) -> dict[str, list[tuple]]:

@@ -2,14 +2,18 @@
     Strategy `replace`: the rows a build answers for are deleted and those it found are inserted, in one
     transaction, so that what vanished upstream vanishes here and a second run gives the same table.
     The rows it answers for are those of the rebuilt days; in a model with `meta.span`, two date columns, those
-    whose span holds such a day; in one with `incremental_predicates`, those. Where it has a `unique_key`, also the
-    rows with the keys of the new ones. New rows are computed before the old ones go: a model may read itself.
+    whose span holds such a day; in one with `meta.part`, those whose part is gone from its source; in one with
+    `incremental_predicates`, those. Where it has a `unique_key`, also the rows with the keys of the new ones. New
+    rows are computed before the old ones go: a model may read itself.
 -#}
 {% macro get_incremental_replace_sql(arg_dict) %}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
     {%- set span = config.get('meta', {}).get('span') -%}
+    {%- set part = config.get('meta', {}).get('part') -%}
     {%- if arg_dict['incremental_predicates'] -%}
         {%- set predicates = arg_dict['incremental_predicates'] -%}
+    {%- elif part -%}
+        {%- set predicates = [vanished(part, arg_dict['target_relation'])] -%}
     {%- elif span -%}
         {%- set predicates = [spanning_rebuilt_days(span[0], span[1])] -%}
     {%- else -%}

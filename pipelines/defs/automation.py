@@ -3,11 +3,13 @@
 | name                  | starts                                              | as delivered |
 |-----------------------|-----------------------------------------------------|--------------|
 | nightly_aggregation_schedule | 02:00 UTC: yesterday, missed nights, every touched day | running |
+| refresh_analytics_schedule | every hour: marts of optimization and evaluation | stopped   |
 | new_log_files         | files in the watched folders that wait for ingest   | stopped      |
 | late_data             | old days that late data touched, before the night   | stopped      |
+| requested_refreshes   | somebody called refresh_optimization_analytics()    | stopped      |
 
-The schedule only derives from what is already in the warehouse, so it runs from the start. The sensors begin to
-read a person's folders, or to aggregate by day: switching them on is a decision, taken in the UI.
+The nightly schedule only derives from what is already in the warehouse, so it runs from the start. The others begin
+to read a person's folders, or to aggregate by day: switching them on is a decision, taken in the UI.
 """
 
 import json
@@ -16,15 +18,16 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import psycopg
+from dagster_dbt import build_dbt_asset_selection
 
 from pipelines.database import describe_error
 from pipelines.defs.enrichment import embedding_checks, embeddings
 from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization
 from pipelines.defs.resources import Warehouse
-from pipelines.defs.transform import dbt_models
+from pipelines.defs.transform import SCOPE_TAG, dbt_models
 from pipelines.ingest import Unreadable
 from pipelines.ingest.pending import fingerprint, pending
-from pipelines.maintenance.aggregation import FIRST_DAY
+from pipelines.maintenance.aggregation import FIRST_DAY, Scope
 
 RETRY_AFTER = timedelta(hours=1)
 """Files that still wait although a run was asked for them are tried again after this long."""
@@ -47,6 +50,20 @@ nightly_aggregation = dg.define_asset_job(
     "nightly_aggregation",
     selection=dg.AssetSelection.assets(dbt_models) | dg.AssetSelection.checks(*dbt_models.check_keys),
     description="Build every mart for the days of the run and all days that late data have touched, and test them.",
+)
+
+_ANALYTICS = ("optimization", "evaluation")
+refresh_analytics = dg.define_asset_job(
+    "refresh_analytics",
+    selection=build_dbt_asset_selection(
+        [dbt_models],
+        dbt_select=" ".join(
+            f"tracemill.intermediate.{area} tracemill.marts.{area} +tracemill.marts.{area},tracemill.staging"
+            for area in _ANALYTICS
+        ),
+    ),
+    tags={SCOPE_TAG: Scope.ANALYTICS.value},
+    description="Build the marts of optimization and evaluation, and test them; the others wait for the night.",
 )
 
 
@@ -81,6 +98,16 @@ def _missing_days(instance: dg.DagsterInstance, yesterday: date) -> list[date]:
         return []
     recent = [yesterday - timedelta(days=n) for n in range(1, MOST_DAYS_MADE_UP + 1)]
     return [day for day in recent if day not in built and day > min(built)]
+
+
+refresh_analytics_schedule = dg.ScheduleDefinition(
+    name="refresh_analytics_schedule",
+    job=refresh_analytics,
+    cron_schedule="30 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every hour: the marts of optimization and evaluation follow what was written since.",
+)
 
 
 @dg.sensor(job=ingest_logs, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
@@ -130,6 +157,16 @@ def late_data(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> Iter
     # One run takes all touched days along; it needs one of them as its partition.
     partition = max(newest, FIRST_DAY).isoformat()
     yield dg.RunRequest(run_key=f"late-{touched_at.isoformat()}", partition_key=partition)
+
+
+@dg.sensor(job=refresh_analytics, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
+def requested_refreshes(warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
+    """Build the marts that refresh_optimization_analytics() was called for."""
+    with warehouse.connect("tracemill_dbt") as connection:
+        row = connection.execute("select max(request_id) from ops.refresh_requests where taken_at is null").fetchone()
+    if row is None or row[0] is None:
+        return dg.SkipReason("Nobody waits for the marts of optimization and evaluation.")
+    return dg.RunRequest(run_key=f"request-{row[0]}")
 
 
 def _in_progress(instance: dg.DagsterInstance, job_name: str) -> bool:

@@ -2,7 +2,7 @@
 
 A run first puts its days on the work list (pipelines.maintenance.aggregation), then dbt rebuilds what is on it. A
 run of all models also takes along every day that late data have touched, and closes prompts that nobody answered;
-a run of some models only rebuilds the days asked for.
+a run of some models only rebuilds the days asked for, unless its tags name a scope.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,12 @@ from pipelines.database import embedded
 from pipelines.defs.partitions import activity_days
 from pipelines.defs.resources import Warehouse, WarehouseDbt, keep_parse_cache
 from pipelines.maintenance import aggregation, dbt, reaper, restore
+from pipelines.maintenance.aggregation import Scope
 from pipelines.maintenance.archive import ArchiveError
 from pipelines.maintenance.lock import MaintenanceBusyError, maintenance_lock
 
+SCOPE_TAG = "tracemill/scope"
+"""Tag of runs of some models that stand for more than the models picked by hand."""
 DAY_COLUMN = "activity_date"
 _WAIT_SECONDS = 1800
 _BUILD = ("build", "--exclude-resource-type", "unit_test")
@@ -60,16 +63,16 @@ def manifest() -> Path:
 )
 def dbt_models(context: dg.AssetExecutionContext, dbt_cli: WarehouseDbt, warehouse: Warehouse) -> Iterator[Any]:
     """Models and tests of the dbt project."""
-    covers_all_models = not context.is_subset
-    if covers_all_models:
+    scope = Scope(context.run.tags.get(SCOPE_TAG, Scope.SOME)) if context.is_subset else Scope.ALL
+    if scope is Scope.ALL:
         with warehouse.connect("tracemill_ingest") as connection:
             closed = reaper.close_unanswered(connection, datetime.now(UTC))
         context.log.info(f"Closed {closed} prompts that nobody answered.")
 
     requested = _requested_days(context)
-    _bring_back_archived_rows(context, warehouse, requested, covers_all_models)
+    _bring_back_archived_rows(context, warehouse, requested, scope)
     with warehouse.connect("tracemill_dbt") as connection:
-        plan = _plan(context, connection, requested, covers_all_models)
+        plan = _plan(context, connection, requested, scope)
         _refuse_archived_days(context, connection, plan, requested)
         context.log.info(f"Rebuilding {len(plan.days)} days: {_described(plan.days)}.")
         with aggregation.recorded(connection, plan):
@@ -94,11 +97,11 @@ def _bring_back_archived_rows(
     context: dg.AssetExecutionContext,
     warehouse: Warehouse,
     requested: tuple[date, date] | None,
-    covers_all_models: bool,
+    scope: Scope,
 ) -> None:
     """Put archived rows of the days to build back; days whose rows cannot come back are skipped by the plan."""
     with warehouse.connect("tracemill_maintenance") as connection:
-        days = aggregation.days_near_archive(connection, requested, with_touched=covers_all_models)
+        days = aggregation.days_near_archive(connection, requested, with_touched=scope is Scope.ALL)
         if not days:
             return
         try:
@@ -135,17 +138,15 @@ def _plan(
     context: dg.AssetExecutionContext,
     connection: Connection[Any],
     requested: tuple[date, date] | None,
-    covers_all_models: bool,
+    scope: Scope,
 ) -> aggregation.Plan:
     first, last = requested or (None, None)
     try:
-        return aggregation.plan(connection, first, last, covers_all_models=covers_all_models)
+        return aggregation.plan(connection, first, last, scope=scope)
     except aggregation.AggregationBusyError:
         context.log.info("Waiting for another aggregation to end.")
     try:
-        return aggregation.plan(
-            connection, first, last, covers_all_models=covers_all_models, wait_seconds=_WAIT_SECONDS
-        )
+        return aggregation.plan(connection, first, last, scope=scope, wait_seconds=_WAIT_SECONDS)
     except aggregation.AggregationBusyError as error:
         raise dg.Failure(str(error)) from error
 

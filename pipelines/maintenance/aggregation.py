@@ -8,6 +8,9 @@ the touches that were remembered: a day touched again in the meantime stays pend
 leaves list and touches as they are, so the next aggregation takes those days along. While the marts do not exist, dbt
 builds every day there is.
 
+Requests in ``ops.refresh_requests`` are treated alike: a build of the marts they ask for takes those that wait, and
+they are gone when it is complete.
+
 The lock belongs to the connection: keep the same one from ``plan`` to ``complete``, and use it for nothing else.
 """
 
@@ -16,6 +19,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import psycopg
@@ -38,6 +42,16 @@ class AggregationBusyError(Exception):
     """Another aggregation is running; the message is a sentence for the user."""
 
 
+class Scope(StrEnum):
+    """Which marts an aggregation builds, and so what it may forget."""
+
+    ALL = "all"
+    ANALYTICS = "analytics"
+    """Those of optimization and evaluation: touched days are rebuilt, and kept for the other marts."""
+    SOME = "some"
+    """Some, picked by hand: for the days asked for only."""
+
+
 @dataclass(frozen=True)
 class TouchedDay:
     """One row of ops.touched_days as it was when the aggregation was planned."""
@@ -56,12 +70,15 @@ class Plan:
     days: tuple[date, ...]
     """Every day on the list, in order; not only those of this plan."""
     touched: tuple[TouchedDay, ...]
+    """Touches that are forgotten when the aggregation is complete."""
     added: tuple[date, ...]
     """Days that this plan put on the list."""
     skipped: tuple[date, ...]
     """Days that were asked for or touched, but have rows that only the archive holds: they are not built, and days
     that were touched stay pending."""
-    covers_all_models: bool
+    requests: tuple[int, ...]
+    """Rows of ops.refresh_requests that this aggregation answers."""
+    scope: Scope
 
 
 def plan(
@@ -69,24 +86,23 @@ def plan(
     first: date | None,
     last: date | None,
     *,
-    covers_all_models: bool = True,
+    scope: Scope = Scope.ALL,
     wait_seconds: float = 0,
 ) -> Plan:
     """Put the days from ``first`` to ``last`` (None: none) and all touched days on the list, and take the lock.
 
-    An aggregation of some models only takes no touched days: other models still need them. Raises
-    AggregationBusyError when another aggregation has not ended after ``wait_seconds``.
+    Raises AggregationBusyError when another aggregation has not ended after ``wait_seconds``.
     """
     _take_lock(connection, wait_seconds)
     try:
         with connection.transaction():
-            return _plan(connection, first, last, covers_all_models)
+            return _plan(connection, first, last, scope)
     except BaseException:
         _release_lock(connection)
         raise
 
 
-def _plan(connection: psycopg.Connection[Any], first: date | None, last: date | None, covers_all_models: bool) -> Plan:
+def _plan(connection: psycopg.Connection[Any], first: date | None, last: date | None, scope: Scope) -> Plan:
     connection.execute(
         """
         update ops.refresh_log
@@ -95,9 +111,13 @@ def _plan(connection: psycopg.Connection[Any], first: date | None, last: date | 
         """
     )
     touched: list[TouchedDay] = []
-    if covers_all_models:
+    requests: list[tuple[int]] = []
+    if scope is not Scope.SOME:
         with connection.cursor(row_factory=class_row(TouchedDay)) as cursor:
             touched = cursor.execute("select project_id, activity_date, touched_at from ops.touched_days").fetchall()
+        requests = connection.execute(
+            "update ops.refresh_requests set taken_at = clock_timestamp() returning request_id"
+        ).fetchall()
     wanted = {day.activity_date for day in touched} | set(_days(first, last))
     away = _months_away(connection)
     skipped = {day for day in wanted if is_near(day, away)}
@@ -113,20 +133,21 @@ def _plan(connection: psycopg.Connection[Any], first: date | None, last: date | 
     days = [day for (day,) in connection.execute("select activity_date from ops.aggregation_days order by 1")]
     row = connection.execute(
         """
-        insert into ops.refresh_log (started_at, first_date, last_date, day_count)
-        values (clock_timestamp(), %s, %s, %s)
+        insert into ops.refresh_log (started_at, first_date, last_date, day_count, scope)
+        values (clock_timestamp(), %s, %s, %s, %s)
         returning refresh_id
         """,
-        [min(days, default=None), max(days, default=None), len(days)],
+        [min(days, default=None), max(days, default=None), len(days), scope],
     ).fetchone()
     assert row is not None  # noqa: S101 (an insert that returns)
     return Plan(
-        row[0],
-        tuple(days),
-        tuple(day for day in touched if day.activity_date not in skipped),
-        tuple(sorted(day for (day,) in added)),
-        tuple(sorted(skipped)),
-        covers_all_models,
+        refresh_id=row[0],
+        days=tuple(days),
+        touched=tuple(day for day in touched if scope is Scope.ALL and day.activity_date not in skipped),
+        added=tuple(sorted(day for (day,) in added)),
+        skipped=tuple(sorted(skipped)),
+        requests=tuple(request for (request,) in requests),
+        scope=scope,
     )
 
 
@@ -191,8 +212,9 @@ def complete(connection: psycopg.Connection[Any], plan: Plan) -> None:
         )
         connection.execute(
             "delete from ops.aggregation_days where activity_date = any(%s)",
-            [list(plan.days if plan.covers_all_models else plan.added)],
+            [list(plan.days if plan.scope is Scope.ALL else plan.added)],
         )
+        connection.execute("delete from ops.refresh_requests where request_id = any(%s)", [list(plan.requests)])
         _log_end(connection, plan, "succeeded", None)
     _release_lock(connection)
 

@@ -137,7 +137,7 @@ def _result(
                 """
                 select first_date, last_date, day_count, status, detail
                 from ops.refresh_log
-                where refresh_id > %s
+                where refresh_id > %s and scope = 'all'
                 order by refresh_id
                 limit 1
                 """,

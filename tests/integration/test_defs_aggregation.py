@@ -100,7 +100,7 @@ def test_an_aggregation_of_some_models_leaves_what_the_others_need(dbt_connectio
         aggregation.recorded(dbt_connection, aggregation.plan(dbt_connection, SECOND, SECOND)),
     ):
         raise RuntimeError("half done")
-    plan = aggregation.plan(dbt_connection, THIRD, THIRD, covers_all_models=False)
+    plan = aggregation.plan(dbt_connection, THIRD, THIRD, scope=aggregation.Scope.SOME)
     aggregation.complete(dbt_connection, plan)
     assert listed(dbt_connection) == [FIRST, SECOND]
     assert touched(dbt_connection) == [FIRST]

@@ -85,6 +85,19 @@ def test_every_subject_has_the_vector_of_its_text_and_equal_texts_have_one(
     assert f"(model = '{MODEL}'::text)" in index
 
 
+def test_projects_that_are_not_named_are_left_alone(
+    settings: Settings, owner: psycopg.Connection, made: dict[str, Evaluation]
+) -> None:
+    embed_missing(settings.database_url, settings)
+    before = stored(owner)
+    owner.execute("update raw.scenarios set task_prompt = 'another', updated_at = updated_at + interval '1 s'")
+    owner.execute("delete from raw.tool_calls")
+    embed_missing(settings.database_url, settings, projects=["beta"])
+    changed = {row[0] for row in set(before) ^ set(stored(owner))}
+    assert changed == {"beta"}
+    assert embed_missing(settings.database_url, settings).subjects["scenario"] > 0
+
+
 def test_the_words_of_a_trajectory_count_and_its_field_names_do_not(
     settings: Settings, owner: psycopg.Connection, made: dict[str, Evaluation]
 ) -> None:

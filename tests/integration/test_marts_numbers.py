@@ -1,5 +1,6 @@
 """The marts' numbers against pandas, which gets the raw rows and nothing that dbt made of them."""
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,10 +12,11 @@ import numpy as np
 import pandas as pd
 import psycopg
 import pytest
+from scipy import stats
 
 from pipelines.database import connect
 from pipelines.settings import Settings
-from tests.marts import build, warehouse_environment
+from tests.marts import build, frame, warehouse_environment
 from tests.raw_rows import Volume, insert
 
 VOLUME = Volume(date(2026, 8, 1), days=34, executions_per_day=250, patterns=20, projects=3)
@@ -35,16 +37,6 @@ class Warehouse:
 
     def mart(self, name: str) -> pd.DataFrame:
         return frame(self.connection, f"select * from marts.{name}")
-
-
-def frame(connection: psycopg.Connection, query: str) -> pd.DataFrame:
-    cursor = connection.execute(query)
-    assert cursor.description is not None
-    found = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description])
-    for column in found.columns:
-        if column.endswith("_usd"):
-            found[column] = found[column].astype("float64")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -287,6 +279,49 @@ def test_token_drivers_compare_medians_of_a_level_with_the_rest_of_the_command(w
                 assert driver["median_tokens"] == pytest.approx(of_command[at_level].total_tokens.median(), rel=0.0101)
                 compared += 1
     assert compared > 10
+
+
+def test_effects_and_corrected_p_values_of_token_drivers_are_those_of_scipy(warehouse: Warehouse):
+    """Exactly those of the sketches' buckets, and within tolerance those of the tokens themselves."""
+    rows = warehouse.executions[
+        (warehouse.executions.activity_date >= WINDOW_START) & (warehouse.executions.total_tokens > 0)
+    ]
+    rows = rows.assign(bucket=np.ceil(np.log(rows.total_tokens.astype(float)) / np.log(1.02)))
+    patterns = warehouse.mart("command_patterns")
+    for project, of_project in patterns[patterns.sample_size > 0].groupby("project_id"):
+        drivers = [
+            (command, driver)
+            for command, of_command in of_project.groupby("command_base")
+            for driver in of_command.token_drivers.iloc[0]
+        ]
+        assert len(drivers) > 20
+        for command, driver in drivers:
+            of_command = rows[(rows.project_id == project) & (rows.command_base == command)]
+            levels = (
+                of_command.model_version
+                if driver["feature"] == "model"
+                else of_command.command_features.map(lambda found, name=driver["feature"]: json_text(found.get(name)))
+            )
+            here = (levels == driver["level"]) & levels.notna()
+            at_level, rest = of_command[here], of_command[levels.notna() & ~here]
+            test = stats.mannwhitneyu(at_level.bucket, rest.bucket, method="asymptotic")
+            assert driver["p_value"] == pytest.approx(test.pvalue, rel=1e-9)
+            effect = 2 * test.statistic / (len(at_level) * len(rest)) - 1
+            assert driver["effect_size"] == pytest.approx(effect, abs=1e-12)
+            of_tokens = stats.mannwhitneyu(at_level.total_tokens, rest.total_tokens, method="asymptotic")
+            assert driver["p_value"] == pytest.approx(of_tokens.pvalue, abs=0.05)
+            both = pd.concat([at_level, rest])
+            share = np.corrcoef(both.index.isin(at_level.index), np.log(both.total_tokens.astype(float)))[0, 1] ** 2
+            assert driver["share_of_variance"] == pytest.approx(share, abs=0.005)
+        corrected = stats.false_discovery_control([driver["p_value"] for _, driver in drivers], method="bh")
+        np.testing.assert_allclose([driver["q_value"] for _, driver in drivers], corrected, rtol=1e-9)
+        assert (corrected < 0.05).any()
+        assert (corrected > 0.05).any()
+
+
+def json_text(value: object) -> str | None:
+    """As ->> gives it."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def test_failure_patterns_count_what_came_to_nothing(warehouse: Warehouse):

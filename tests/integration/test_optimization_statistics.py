@@ -275,6 +275,7 @@ def test_random_writes_never_leave_statistics_wrong(ingest):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_five_hundred_random_histories_never_leave_statistics_wrong(ingest):
     _explore(ingest, 500)
 

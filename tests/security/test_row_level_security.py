@@ -14,9 +14,10 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pipelines.database import connect
+from tests.execution_tenants import TABLES, add_executions
+from tests.optimization import register
 
 ROWS = {"alpha": 5, "beta": 7}
-TABLES = ("raw.command_executions", "raw.model_requests", "raw.tool_calls")
 
 
 @dataclass(frozen=True)
@@ -43,52 +44,13 @@ def tenants(migrated_database: Callable[[], AbstractContextManager[str]]) -> Ite
                 owner.execute(f"grant app_readonly, app_user, app_admin to {login}")
             owner.execute("select ops.ensure_month_partitions('2026-03-01', '2026-03-01')")
             for project, count in ROWS.items():
-                _fill(owner, project, count)
+                register(owner, project)
+                add_executions(owner, project, count)
             owner.execute("insert into app.project_members values ('alpha', %s)", [found.analyst])
             owner.execute("analyze raw.command_executions, raw.model_requests, raw.tool_calls")
         yield found
         with connect(dsn, autocommit=True) as owner:
             owner.execute(f"drop role {found.analyst}, {found.service}")
-
-
-def _fill(owner: psycopg.Connection, project: str, count: int) -> None:
-    owner.execute("insert into app.project_config (project_id, display_name) values (%s, %s)", [project, project])
-    owner.execute(
-        """
-        insert into raw.command_executions (
-            project_id, id, timestamp, kind, command_raw, pattern_signature, device_id, sources, source_file_key,
-            source_line, ended_at, status_reason
-        )
-        select
-            %(project)s, gen_random_uuid(), moment, 'prompt', 'secret of ' || %(project)s, 'v1:x', 'd', '{claude_code}',
-            'key', number, moment, 'answered'
-        from generate_series(1, %(count)s) as number, lateral (select '2026-03-01 12:00Z'::timestamptz) as t (moment)
-        """,
-        {"project": project, "count": count},
-    )
-    owner.execute(
-        """
-        insert into raw.model_requests (
-            project_id, request_key, timestamp, message_id, execution_id, model, cost_status, source, source_file_key,
-            source_offset
-        )
-        select
-            project_id, id::text, timestamp, id::text, id, 'secret of ' || project_id, 'computed', 'claude_code',
-            'key', 0
-        from raw.command_executions where project_id = %s
-        """,
-        [project],
-    )
-    owner.execute(
-        """
-        insert into raw.tool_calls (
-            project_id, tool_use_id, timestamp, execution_id, tool_name, status, source, source_file_key, source_offset
-        )
-        select project_id, id::text, timestamp, id, 'secret of ' || project_id, 'ok', 'claude_code', 'key', 0
-        from raw.command_executions where project_id = %s
-        """,
-        [project],
-    )
 
 
 @pytest.fixture

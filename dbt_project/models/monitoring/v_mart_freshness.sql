@@ -69,7 +69,7 @@ refreshes as (
 
     select max(finished_at) as last_refreshed_at
     from {{ ref('stg_tracemill__refresh_log') }}
-    where status = 'succeeded'
+    where status = 'succeeded' and scope = 'all'
 
 ),
 

@@ -33,19 +33,19 @@ def demo(*, as_json: bool) -> int:
         truth = samples.write(settings.home / "demo")
     logs = truth.logs
     say(
-        f"Samples:    {logs.files:,} logs of coding agents, {megabytes(logs.bytes)}; {len(truth.runs)} runs of "
-        f"optimizers and {truth.simulations} of evaluations; in {logs.folder}"
+        f"Samples:    {logs.files:,} logs of coding agents ({megabytes(logs.bytes)}), {len(truth.runs)} optimization "
+        f"runs, {truth.simulations} evaluations, in {logs.folder}"
     )
     with ingest_progress() as show:
         report = ingest.run([logs.folder], dsn=dsn, settings=settings, on_progress=show)
     written = sum(counts.inserted + counts.updated for counts in report.records.values())
     say(f"Ingested:   {count(written)} rows new or changed, in {report.seconds:.1f} s")
-    with step("embedding"):
-        vectors = embed_missing(dsn, settings, projects=logs.projects)
-    say(f"Embedded:   {count(vectors.embeddings)} new texts, in {vectors.seconds:.1f} s")
     with step("aggregating") as show_line:
         result = launch.aggregate(settings, dsn, logs.last_day, logs.last_day, on_line=show_line)
     say(f"Aggregated: {describe_aggregation(result)}")
+    with step("embedding"):
+        vectors = embed_missing(dsn, settings, projects=logs.projects)
+    say(f"Embedded:   {count(vectors.embeddings)} new texts, in {vectors.seconds:.1f} s")
     summary = read_summary(dsn, truth)
     if as_json:
         print_json(asdict(summary))

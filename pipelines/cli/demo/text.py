@@ -108,7 +108,7 @@ def _optimization(summary: Summary) -> Iterator[str]:
     )
     silent = sum(totals.runs_without_cost for totals in summary.optimizations)
     if silent:
-        yield f"\n  ≥: a lower bound. Of {silent:,} runs, the files do not say all that they used."
+        yield f"\n  ≥: a lower bound. The files of {silent:,} runs do not say all that they used."
     if summary.optimizers:
         first = summary.optimizers[0]
         yield f"\n  Optimizers on one data set: {first.project_id}, {first.task}\n"
@@ -216,7 +216,7 @@ def _next_steps(summary: Summary) -> Iterator[str]:
         yield f"  tracemill diff {shlex.quote(version.name)} --project {version.project_id}"
     if summary.failures and summary.vectors:
         failure = summary.failures[0]
-        yield "\n  Failures like one that you have before you, whatever their words:"
+        yield "\n  Errors like the one before you, from evaluations and from the work of coding agents:"
         yield f"  tracemill similar {shlex.quote(failure.last_message)} --project {failure.last_project}"
     yield "\n  Questions in SQL, as an analyst who sees one project:"
     yield f"  tracemill query --project {project} \\"

@@ -24,7 +24,7 @@ candidates as (
 
         select max(last_date) as last_date
         from {{ ref('stg_tracemill__refresh_log') }}
-        where status = 'succeeded' and last_date <= (now() at time zone 'UTC')::date + 1
+        where status = 'succeeded' and scope = 'all' and last_date <= (now() at time zone 'UTC')::date + 1
     {% endif %}
 
 ),

@@ -9,6 +9,7 @@ renamed as (
     select
         refresh_id,
         status,
+        scope,
         day_count,
         first_date,
         last_date,

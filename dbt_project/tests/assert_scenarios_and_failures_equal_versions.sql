@@ -1,0 +1,49 @@
+-- Scenarios and versions hold the same attempts, project by project, and clusters hold all that was wasted on them.
+with
+
+versions as (
+
+    select
+        project_id,
+        sum(attempt_count) as attempt_count,
+        sum(failed_count) as failed_count,
+        sum(cost_usd) as cost_usd,
+        round(sum(wasted_cost_usd), 6) as wasted_cost_usd
+    from {{ ref('config_version_performance') }}
+    group by project_id
+
+),
+
+scenarios as (
+
+    select
+        project_id,
+        sum(attempt_count) as attempt_count,
+        sum(failed_count) as failed_count,
+        sum(cost_usd) as cost_usd,
+        round(sum(wasted_cost_usd), 6) as wasted_cost_usd
+    from {{ ref('scenario_reliability') }}
+    group by project_id
+
+),
+
+failures as (
+
+    select
+        project_id,
+        round(sum(wasted_cost_usd), 6) as wasted_cost_usd
+    from {{ ref('failure_summary') }}
+    group by project_id
+
+)
+
+select versions.project_id
+from versions
+left join scenarios on versions.project_id = scenarios.project_id
+left join failures on versions.project_id = failures.project_id
+where
+    versions.attempt_count is distinct from coalesce(scenarios.attempt_count, 0)
+    or versions.failed_count is distinct from coalesce(scenarios.failed_count, 0)
+    or versions.cost_usd is distinct from scenarios.cost_usd
+    or versions.wasted_cost_usd is distinct from scenarios.wasted_cost_usd
+    or versions.wasted_cost_usd is distinct from failures.wasted_cost_usd

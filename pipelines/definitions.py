@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from pipelines.defs.alerts import run_failures, send_alerts, send_alerts_schedule
 from pipelines.defs.automation import (
     ingest_logs,
     late_data,
@@ -21,9 +22,9 @@ from pipelines.defs.transform import dbt_models
 defs = dg.Definitions(
     assets=[raw_executions, raw_optimization, raw_evaluation, embeddings, dbt_models],
     asset_checks=[raw_checks, embedding_checks],
-    jobs=[ingest_logs, nightly_aggregation, refresh_analytics, *maintenance_jobs],
-    schedules=[nightly_aggregation_schedule, refresh_analytics_schedule, *maintenance_schedules],
-    sensors=[new_log_files, late_data, requested_refreshes],
+    jobs=[ingest_logs, nightly_aggregation, refresh_analytics, send_alerts, *maintenance_jobs],
+    schedules=[nightly_aggregation_schedule, refresh_analytics_schedule, send_alerts_schedule, *maintenance_schedules],
+    sensors=[new_log_files, late_data, requested_refreshes, run_failures],
     resources={"warehouse": Warehouse(), "dbt_cli": dbt_resource()},
     # A run is a process of its own; whether it is one on this machine or elsewhere is the run launcher's choice.
     executor=dg.in_process_executor,

@@ -35,6 +35,23 @@ class EmbedderSettings:
 
 
 @dataclass(frozen=True)
+class AlertSettings:
+    """Where alerts are sent, besides the log."""
+
+    webhook_url: str | None = field(default=None, repr=False)
+    """Address that takes Slack-compatible JSON; who knows it may post, so it is a secret."""
+    smtp_url: str | None = field(default=None, repr=False)
+    """``smtp://`` (STARTTLS where offered) or ``smtps://``, user and password in it."""
+    mail_from: str = ""
+    mail_to: tuple[str, ...] = ()
+
+    @property
+    def has_channel(self) -> bool:
+        """Whether anybody is told who does not read the log."""
+        return bool(self.webhook_url or self.smtp_url)
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where state lives, which database to use, what to watch."""
 
@@ -57,6 +74,7 @@ class Settings:
     redaction_key: str | None = None
     """Key of the keyed hashes that replace secrets; None means the key file under ``home``."""
     embedder: EmbedderSettings = EmbedderSettings()
+    alerts: AlertSettings = AlertSettings()
 
     @property
     def all_watched_folders(self) -> tuple[Path, ...]:
@@ -93,6 +111,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         device_id=env.get("TRACEMILL_DEVICE_ID") or socket.gethostname(),
         redaction_key=env.get("TRACEMILL_REDACTION_KEY") or None,
         embedder=_embedder(env),
+        alerts=_alerts(env),
     )
 
 
@@ -141,6 +160,42 @@ def _embedder(env: Mapping[str, str]) -> EmbedderSettings:
             "https://api.openai.com/v1, without a password in it."
         )
     return EmbedderSettings(cast(EmbedderKind, kind), model, url, key)
+
+
+def _alerts(env: Mapping[str, str]) -> AlertSettings:
+    webhook = env.get("TRACEMILL_ALERT_WEBHOOK_URL") or None
+    server = env.get("TRACEMILL_ALERT_SMTP_URL") or None
+    sender = env.get("TRACEMILL_ALERT_MAIL_FROM", "").strip()
+    recipients = tuple(part.strip() for part in env.get("TRACEMILL_ALERT_MAIL_TO", "").split(",") if part.strip())
+    if webhook is not None and not _is_web_address(webhook):
+        raise SettingsError("TRACEMILL_ALERT_WEBHOOK_URL must be a web address without a user in it.")
+    if server is None:
+        if sender or recipients:
+            raise SettingsError(
+                "TRACEMILL_ALERT_SMTP_URL must name the mail server, as smtp://host:587 or smtps://host."
+            )
+        return AlertSettings(webhook)
+    if not _is_mail_server(server):
+        raise SettingsError("TRACEMILL_ALERT_SMTP_URL must be smtp://host:port or smtps://host:port.")
+    if not recipients or not all(map(_is_mail_address, (sender, *recipients))):
+        raise SettingsError(
+            "TRACEMILL_ALERT_MAIL_FROM and TRACEMILL_ALERT_MAIL_TO must be addresses such as ops@example.com, "
+            "several separated by commas."
+        )
+    return AlertSettings(webhook, server, sender, recipients)
+
+
+def _is_mail_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_mail_address(text: str) -> bool:
+    name, separator, domain = text.partition("@")
+    return bool(name and separator and domain) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _is_web_address(url: str | None) -> bool:

@@ -56,18 +56,31 @@
 {% endmacro %}
 
 {#-
-    A view reads with the rights of whoever asks, so that the policies below it hold. Views are for the platform:
-    staging and intermediate are its own, and monitoring reads the ledger, which no tenant may enter.
+    A view reads with the rights of whoever asks, so that the policies below it hold. Monitoring is for everybody,
+    and with it the staging views that it reads, though no tenant may enter their schema; the others are the
+    platform's own.
 -#}
 {% macro secure_view() %}
+    {%- set readers = ', ' ~ reader_roles() if is_for_readers() -%}
     alter view {{ this }} set (security_invoker = true);
     do $secure$
     begin
-        if not has_table_privilege('tracemill_owner', '{{ this }}', 'select') then
-            grant select on {{ this }} to tracemill_owner;
+        if not has_table_privilege('{{ 'app_readonly' if readers else 'tracemill_owner' }}', '{{ this }}', 'select') then
+            grant select on {{ this }} to tracemill_owner{{ readers }};
         end if;
     end
     $secure$
+{% endmacro %}
+
+{#- Whether the model is a monitoring view or read by one. -#}
+{% macro is_for_readers() %}
+    {%- set ns = namespace(found=model.config.schema == 'monitoring') -%}
+    {%- for node in (graph.nodes if execute else {}).values() if node.config.schema == 'monitoring' -%}
+        {%- if model.unique_id in node.depends_on.nodes -%}
+            {%- set ns.found = true -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{- return(ns.found) -}}
 {% endmacro %}
 
 {#- Operators read derived schemas as the owner of the warehouse. -#}

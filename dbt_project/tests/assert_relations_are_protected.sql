@@ -6,7 +6,8 @@
     'daily_command_stats', 'session_summary', 'command_patterns', 'cache_effectiveness', 'model_usage_daily',
     'hourly_token_usage', 'project_spend_daily', 'command_costs', 'tool_usage_daily', 'command_pattern_history',
     'cost_forecast', 'budget_status', 'source_reconciliation', 'dim_dates', 'dim_workspaces', 'v_ingest_health',
-    'v_mart_freshness', 'v_database_health',
+    'v_mart_freshness', 'v_database_health', 'v_active_simulations', 'v_alerts', 'v_error_rates', 'v_index_usage',
+    'v_partition_coverage', 'v_rls_coverage', 'v_slow_queries', 'v_system_performance', 'v_table_sizes',
     'optimization_run_analytics', 'optimization_leaderboard', 'optimization_progress', 'optimizer_comparison',
     'optimization_daily_trend',
 ] -%}

@@ -271,6 +271,22 @@ def _doctor(as_json: Json = False) -> None:
     _exit(doctor(as_json=as_json))
 
 
+@app.command(name="health")
+def _health(as_json: Json = False) -> None:
+    """Show the alerts that fire, worst first, each with the command that mends it.
+
+    Exit status 1 when one is critical: numbers are wrong or open, or the platform is about to stop.
+
+    \b
+    Examples:
+      tracemill health
+      tracemill health --json
+    """
+    from pipelines.cli.health import health
+
+    _exit(health(as_json=as_json))
+
+
 @app.command(name="demo")
 def _demo(as_json: Json = False) -> None:
     """Sample logs, ingested and aggregated: a warehouse to look at. A second demo changes no number.

@@ -24,6 +24,7 @@ _SENTENCES = frozenset(
         "InvalidDsnError",
         "MaintenanceBusyError",
         "MigrationError",
+        "MonitoringMissingError",
         "SettingsError",
         "Unreadable",
         "WorkerDied",

@@ -1,4 +1,4 @@
-"""A database with one evaluation in it, shared by the tests of a module that undo what they do."""
+"""Databases that tests share and leave as they found them: one with an evaluation, one that is monitored."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -7,7 +7,9 @@ import psycopg
 import pytest
 
 from pipelines.database import connect
+from pipelines.settings import Settings
 from tests.evaluation_rows import Evaluation, add_evaluation
+from tests.monitored import fill
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +42,25 @@ def owner(evaluated: tuple[str, Evaluation]) -> Iterator[psycopg.Connection]:
 def made(evaluated: tuple[str, Evaluation]) -> Evaluation:
     """Keys of the evaluation that is there."""
     return evaluated[1]
+
+
+@pytest.fixture(scope="session")
+def monitored(
+    migrated_database: Callable[[], AbstractContextManager[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """Settings of a warehouse with every mart and view built; tests leave it as they found it."""
+    with migrated_database() as dsn, connect(dsn) as connection:
+        settings = Settings(
+            home=tmp_path_factory.mktemp("monitored"), database_url=dsn, reader_database_url=None, watched_folders=(),
+            device_id="test-device", redaction_key="key of the tests",
+        )  # fmt: skip
+        fill(connection, settings, dsn)
+        yield settings
+
+
+@pytest.fixture
+def operator(monitored: Settings) -> Iterator[psycopg.Connection]:
+    """Superuser connection to the monitored warehouse; what a test writes without committing is undone."""
+    with connect(monitored.database_url or "") as opened:
+        yield opened
+        opened.rollback()

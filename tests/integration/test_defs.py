@@ -122,9 +122,10 @@ def test_nothing_reads_a_persons_folders_before_it_is_switched_on(definitions: d
     assert {job.name for job in repository.get_all_jobs()} >= {"ingest_logs", "nightly_aggregation"}
     sensors = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     assert sensors == dict.fromkeys(
-        ("new_log_files", "late_data", "requested_refreshes"), dg.DefaultSensorStatus.STOPPED
+        ("new_log_files", "late_data", "requested_refreshes", "run_failures"), dg.DefaultSensorStatus.STOPPED
     )
     assert repository.get_schedule_def("nightly_aggregation_schedule").default_status is RUNNING
+    assert repository.get_schedule_def("send_alerts_schedule").default_status is dg.DefaultScheduleStatus.STOPPED
 
 
 def test_the_schedule_asks_for_yesterday_at_two(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:

@@ -129,6 +129,7 @@ def watched_for_unprotected_relations(dsn: str) -> Iterator[Sightings]:
                         and c.relkind in ('r', 'v', 'm', 'p') and has_table_privilege('app_readonly', c.oid, 'select')
                         and not (c.relrowsecurity and c.relforcerowsecurity
                             and exists (select from pg_policy where polrelid = c.oid and polname = 'own_projects'))
+                        and not (c.relkind = 'v' and coalesce('security_invoker=true' = any(c.reloptions), false))
                     """
                 )
                 seen.unprotected.update(name for (name,) in rows)

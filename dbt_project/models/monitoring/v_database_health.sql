@@ -5,7 +5,7 @@ measurements as (
 
     select
         'database_size' as measurement,
-        pg_database_size(current_database())::numeric as measured,
+        case when {{ asked_by_operator() }} then pg_database_size(current_database()) end::numeric as measured,
         'bytes' as unit,
         current_database()::text as detail
 
@@ -67,3 +67,4 @@ measurements as (
 )
 
 select * from measurements
+where {{ asked_by_operator() }}

@@ -10,6 +10,7 @@ renamed as (
         project_id,
         display_name,
         monthly_budget_usd,
+        settings,
         registered_at
     from source
 

@@ -17,6 +17,12 @@ renamed as (
         status,
         source,
 
+        -- numbers
+        overall_score,
+        execution_time_ms,
+        total_cost_usd,
+        timeout_ms,
+
         -- times
         started_at,
         completed_at,

@@ -16,7 +16,7 @@ from pipelines.database import connect
 from pipelines.settings import Settings
 from tests import sample_files, warehouse
 
-pytestmark = pytest.mark.usefixtures("optional_readers")
+pytestmark = [pytest.mark.usefixtures("optional_readers"), pytest.mark.timeout(600)]
 
 Databases = Callable[[], AbstractContextManager[str]]
 
@@ -135,12 +135,17 @@ def test_four_ingests_at_once_leave_what_one_leaves(world: World, dsn: str) -> N
 
 
 def kill_somewhere(world: World, draw: random.Random) -> tuple[int, bool] | None:
-    """Kills an ingest after a drawn number of commits and a moment more, unless it has ended by then.
+    """Kills an ingest after a drawn number of commits and a moment more, unless it has no more than the last to do.
 
-    Returns how many commits there were when it died, and whether it was within a transaction.
+    Returns how many commits there were when it died, and whether it was within a transaction; None when it has ended.
     """
+    done = committed(world.dsn)
     process = world.start()
-    after = draw.randint(committed(world.dsn), world.commits)
+    if done >= world.commits - 1:
+        process.join(timeout=120)
+        assert process.exitcode == 0
+        return None
+    after = draw.randrange(done, world.commits - 1)
     working = f"""
         select ({COMMITS}), exists (
             select from pg_stat_activity

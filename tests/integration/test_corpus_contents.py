@@ -18,6 +18,8 @@ from tests import warehouse
 from tests.corpus_contents import CONTENTS
 from tests.corpus_contents.entries import Contents
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @dataclass(frozen=True)
 class Loaded:

@@ -18,13 +18,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import psycopg
-from dagster_dbt import build_dbt_asset_selection
 
 from pipelines.database import describe_error
 from pipelines.defs.enrichment import embedding_checks, embeddings
 from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization
 from pipelines.defs.resources import Warehouse
-from pipelines.defs.transform import SCOPE_TAG, dbt_models
+from pipelines.defs.transform import AREA_TAG, SCOPE_TAG, dbt_models
 from pipelines.ingest import Unreadable
 from pipelines.ingest.pending import fingerprint, pending
 from pipelines.maintenance.aggregation import FIRST_DAY, Scope
@@ -52,16 +51,10 @@ nightly_aggregation = dg.define_asset_job(
     description="Build every mart for the days of the run and all days that late data have touched, and test them.",
 )
 
-_ANALYTICS = ("optimization", "evaluation")
+_analytics = dg.AssetSelection.tag(AREA_TAG, "optimization") | dg.AssetSelection.tag(AREA_TAG, "evaluation")
 refresh_analytics = dg.define_asset_job(
     "refresh_analytics",
-    selection=build_dbt_asset_selection(
-        [dbt_models],
-        dbt_select=" ".join(
-            f"tracemill.intermediate.{area} tracemill.marts.{area} +tracemill.marts.{area},tracemill.staging"
-            for area in _ANALYTICS
-        ),
-    ),
+    selection=_analytics | (_analytics.upstream() & dg.AssetSelection.groups("staging")),
     tags={SCOPE_TAG: Scope.ANALYTICS.value},
     description="Build the marts of optimization and evaluation, and test them; the others wait for the night.",
 )
@@ -100,14 +93,15 @@ def _missing_days(instance: dg.DagsterInstance, yesterday: date) -> list[date]:
     return [day for day in recent if day not in built and day > min(built)]
 
 
-refresh_analytics_schedule = dg.ScheduleDefinition(
-    name="refresh_analytics_schedule",
+@dg.schedule(
     job=refresh_analytics,
     cron_schedule="30 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Every hour: the marts of optimization and evaluation follow what was written since.",
 )
+def refresh_analytics_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every hour, after the first night: the marts of optimization and evaluation follow what was written since."""
+    return dg.RunRequest(partition_key=context.scheduled_execution_time.astimezone(UTC).date().isoformat())
 
 
 @dg.sensor(job=ingest_logs, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
@@ -166,7 +160,7 @@ def requested_refreshes(warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
         row = connection.execute("select max(request_id) from ops.refresh_requests where taken_at is null").fetchone()
     if row is None or row[0] is None:
         return dg.SkipReason("Nobody waits for the marts of optimization and evaluation.")
-    return dg.RunRequest(run_key=f"request-{row[0]}")
+    return dg.RunRequest(run_key=f"request-{row[0]}", partition_key=datetime.now(UTC).date().isoformat())
 
 
 def _in_progress(instance: dg.DagsterInstance, job_name: str) -> bool:

@@ -25,12 +25,16 @@ from pipelines.maintenance.aggregation import Scope
 from pipelines.maintenance.archive import ArchiveError
 from pipelines.maintenance.lock import MaintenanceBusyError, maintenance_lock
 
+AREA_TAG = "tracemill/area"
+"""Tag of marts, and of steps towards them: executions, optimization or evaluation."""
 SCOPE_TAG = "tracemill/scope"
 """Tag of runs of some models that stand for more than the models picked by hand."""
 DAY_COLUMN = "activity_date"
 _WAIT_SECONDS = 1800
 _BUILD = ("build", "--exclude-resource-type", "unit_test")
 """Unit tests ask whether the code is right, which no night can change."""
+_OWN_TESTS = ("--indirect-selection", "cautious")
+"""No tests that also read marts which this run does not build."""
 
 
 class LayerTranslator(DagsterDbtTranslator):
@@ -39,6 +43,11 @@ class LayerTranslator(DagsterDbtTranslator):
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         """The top folder of the model: staging, intermediate, marts or monitoring."""
         return str(dbt_resource_props["fqn"][1]) if dbt_resource_props["resource_type"] == "model" else None
+
+    def get_tags(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, str]:
+        """The area of a mart or of a step towards one, which is the folder it is in."""
+        tags, (_, layer, *path) = super().get_tags(dbt_resource_props), dbt_resource_props["fqn"]
+        return {**tags, AREA_TAG: path[0]} if layer in ("intermediate", "marts") else tags
 
     def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition[Any] | None:
         """Days for incremental models that have a day column; the others are built whole."""
@@ -76,7 +85,7 @@ def dbt_models(context: dg.AssetExecutionContext, dbt_cli: WarehouseDbt, warehou
         _refuse_archived_days(context, connection, plan, requested)
         context.log.info(f"Rebuilding {len(plan.days)} days: {_described(plan.days)}.")
         with aggregation.recorded(connection, plan):
-            invocation = dbt_cli.cli(_BUILD, context=context)
+            invocation = dbt_cli.cli(_BUILD + (_OWN_TESTS if scope is Scope.ANALYTICS else ()), context=context)
             try:
                 yield from invocation.stream()
             except DagsterDbtCliRuntimeError as error:

@@ -15,6 +15,7 @@ from pipelines.maintenance import aggregation
 from pipelines.maintenance.aggregation import Scope
 from pipelines.samples import optimizations
 from tests.dagster_world import World, dagster_world
+from tests.marts import build, warehouse_environment
 from tests.optimization import PROJECT, Iteration, add_iterations, add_run, insert, register, sample_row
 
 DAY, OTHER_DAY = date(2026, 3, 1), date(2026, 3, 2)
@@ -159,11 +160,14 @@ def test_the_job_builds_the_marts_it_names_and_answers_the_request(world: World)
         (request,) = sensor.evaluate_tick(context).run_requests or []
         moment = datetime(2026, 3, 30, 5, 30, tzinfo=UTC)
         ticked = dg.build_schedule_context(instance, scheduled_execution_time=moment, repository_def=repository)
-        assert len(schedule.evaluate_tick(ticked).run_requests or []) == 1
+        (hourly,) = schedule.evaluate_tick(ticked).run_requests or []
+        assert hourly.partition_key == "2026-03-30"
 
+        with warehouse_environment(world.settings, world.dsn):
+            build(owner, [], "--select", "+int_aggregation_window", command="run")
         touched = owner.execute("select count(*) from ops.touched_days").fetchone()
         job = defs.resolve_job_def("refresh_analytics")
-        result = job.execute_in_process(instance=instance, tags=request.tags)
+        result = job.execute_in_process(instance=instance, partition_key=request.partition_key, tags=request.tags)
         assert result.success
         built = {event.asset_key.path[-1] for event in result.get_asset_materialization_events() if event.asset_key}
         assert "optimization_leaderboard" in built

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import ingest
 from pipelines.database import connect
 from tests import history
 from tests.dagster_world import LAST_DAY, World, dagster_world, fingerprints
@@ -62,8 +63,7 @@ def pending(dsn: str) -> list[tuple[int]]:
 
 def test_a_nightly_run_killed_fifty_times_is_completed_by_the_next(nights: Workers, world: World) -> None:
     draw = random.Random(3)
-    ingested = world.dagster("job", "execute", "--module-name", "pipelines.definitions", "--job", "ingest_logs")
-    assert ingested.returncode == 0, ingested.stderr
+    ingest.run([world.logs], dsn=world.dsn, settings=world.settings)
     assert nights.run()
     raw, marts = history.rows(world.dsn, *history.EXECUTIONS), fingerprints(world.dsn)
     assert all(raw.values())

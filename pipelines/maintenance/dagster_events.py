@@ -15,6 +15,7 @@ KEEP = timedelta(days=30)
 """Events of a run stay this long after its end."""
 
 _BATCH = 5_000
+_MOST_ROWS = 1_000_000
 
 # Dagster writes times without a zone, in UTC.
 _OLD_RUNS = """
@@ -82,27 +83,32 @@ def plan(connection: psycopg.Connection[Any], moment: datetime) -> Counts:
     return Counts(**found)
 
 
-def apply(connection: psycopg.Connection[Any], moment: datetime, *, most_batches: int = 400) -> Counts:
-    """Delete what ``plan`` counts in batches, each its own transaction; what is left is for the next run.
+def apply(connection: psycopg.Connection[Any], moment: datetime, *, most_rows: int = _MOST_ROWS) -> Counts:
+    """Delete what ``plan`` counts, of each kind at most ``most_rows``; what is left is for the next run.
 
-    ``connection`` is one to Dagster's database, in autocommit mode.
+    ``connection`` is one to Dagster's database, in autocommit mode: each batch is a transaction of its own.
     """
     if not _is_used(connection):
         return Counts(0, 0, 0, 0)
-    done = dict.fromkeys(_KINDS, 0)
-    batches = 0
-    for kind, (table, condition) in _KINDS.items():
-        statement = (
-            f"{_OLD_RUNS} delete from {table} as d using (select e.id {condition} limit {_BATCH}) as gone "  # noqa: S608
-            "where d.id = gone.id"
-        )
-        while batches < most_batches:
-            count = connection.execute(statement, _before(moment)).rowcount
-            batches += 1
-            done[kind] += count
-            if count < _BATCH:
-                break
+    done = {kind: _delete(connection, *what, moment, most_rows) for kind, what in _KINDS.items()}
     return Counts(**done)
+
+
+def _delete(connection: psycopg.Connection[Any], table: str, condition: str, moment: datetime, most_rows: int) -> int:
+    # Looked for once, not for each batch: what has to stay is found by reading all there is.
+    connection.execute("drop table if exists pg_temp.going")
+    connection.execute(
+        f"create temporary table going as {_OLD_RUNS} select e.id {condition} limit {most_rows:d}", _before(moment)
+    )
+    connection.execute("create index on pg_temp.going (id)")
+    deleted = 0
+    while count := connection.execute(
+        f"with batch as (delete from pg_temp.going where id in (select id from pg_temp.going limit {_BATCH}) "  # noqa: S608
+        f"returning id), gone as (delete from {table} as d using batch where d.id = batch.id) "
+        "select from batch"
+    ).rowcount:
+        deleted += count
+    return deleted
 
 
 def _before(moment: datetime) -> dict[str, datetime]:

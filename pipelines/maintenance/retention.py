@@ -13,7 +13,7 @@ limit for all, because a month of it leaves whole or not at all.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from psycopg import sql
 
 from pipelines.maintenance import aggregation
 from pipelines.maintenance.archive import ArchiveError, TableMonth, archive_month, remove_superseded
-from pipelines.maintenance.archive_tables import Table, next_month, tables
+from pipelines.maintenance.archive_tables import Table, month_start, next_month, tables
 
 DOMAINS = ("executions", "outcomes", "samples")
 AUDIT = ("audit",)
@@ -101,10 +101,12 @@ def plan(connection: psycopg.Connection[Any], domains: Sequence[str], today: dat
     """The months that are past their limit on ``today``, oldest first. Changes nothing."""
     units = []
     for domain in domains:
-        keep_days = _default_days(connection, domain)
+        keep_days, shortest_days = _days(connection, domain)
+        # Nobody's rows from there on are past their limit, so the partitions in use are not read.
+        end = (today - timedelta(days=shortest_days)).replace(day=1)
         counts: dict[tuple[date, str], dict[str, int]] = {}
         for table in tables(connection, domain):
-            for month, project_id, count in _months(connection, table, today):
+            for month, project_id, count in _months(connection, table, end):
                 counts.setdefault((month, project_id), {})[table.relation] = count
         rows = connection.execute(
             _LIMITS,
@@ -144,17 +146,29 @@ def apply(connection: psycopg.Connection[Any], folder: Path, units: Sequence[Uni
     return outcome
 
 
-def _default_days(connection: psycopg.Connection[Any], domain: str) -> int:
-    row = connection.execute("select max(keep_days) from ops.retention_rules where domain = %s", [domain]).fetchone()
-    return int(row[0]) if row else 0
+def _days(connection: psycopg.Connection[Any], domain: str) -> tuple[int, int]:
+    """The limit of projects without one of their own, and the shortest of any."""
+    row = connection.execute(
+        """
+        select
+            max(r.keep_days),
+            least(max(r.keep_days), min(round((p.settings -> 'retention' ->> r.domain)::numeric)))::integer
+        from ops.retention_rules as r
+        left join app.project_config as p on p.settings -> 'retention' ? r.domain
+        where r.domain = %s
+        """,
+        [domain],
+    ).fetchone()
+    assert row is not None  # noqa: S101 (an aggregate)
+    return int(row[0]), int(row[1])
 
 
-def _months(connection: psycopg.Connection[Any], table: Table, today: date) -> list[tuple[date, str, int]]:
-    """Month, project and rows of what lies before the current month."""
+def _months(connection: psycopg.Connection[Any], table: Table, end: date) -> list[tuple[date, str, int]]:
+    """Month, project and rows of what lies before ``end``."""
     query = sql.SQL(
         "select date_trunc('month', t.{time})::date, t.project_id, count(*) from {table} as t "
         "where t.{time} < {end} and isfinite(t.{time}) group by 1, 2"
-    ).format(time=sql.Identifier(table.time_column), table=table.identifier, end=today.replace(day=1))
+    ).format(time=sql.Identifier(table.time_column), table=table.identifier, end=month_start(end))
     return connection.execute(query).fetchall()
 
 

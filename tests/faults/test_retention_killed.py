@@ -1,11 +1,6 @@
 """A retention that is killed with SIGKILL, at any point, loses no row, and the next run completes it."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -19,60 +14,26 @@ from pipelines.maintenance import jobs, restore
 from pipelines.maintenance.lock import maintenance_lock
 from pipelines.settings import Settings
 from tests import history
+from tests.killing import Workers, workers
 
 KEYS = {"command_executions": "id", "model_requests": "request_key", "tool_calls": "tool_use_id"}
 
-# Starting Python takes longer than a retention: one process imports everything, and forks one that works for each line.
-_PROGRAM = """
-import os, sys
+_PREPARATION = """
 from datetime import datetime
 from pipelines import settings
 from pipelines.maintenance import jobs
 
-current, moment = settings.load(), datetime.fromisoformat(sys.argv[1])
-for _ in sys.stdin:
-    if (worker := os.fork()) == 0:
-        report = jobs.run("apply_retention", current, current.database_url, applies=True, moment=moment)
-        os._exit(1 if report.problems else 0)
-    print(worker, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]), flush=True)
+def retain():
+    current, moment = settings.load(), datetime.fromisoformat("{moment}")
+    return not jobs.run("apply_retention", current, current.database_url, applies=True, moment=moment).problems
 """
 
 
-class Retentions:
-    """Retentions of one warehouse, each a process of its own."""
-
-    def __init__(self, program: subprocess.Popen[str]) -> None:
-        self._program = program
-
-    def run(self, kill_after: float | None) -> bool:
-        """Runs one, kills it after so many seconds, and says whether it ended by itself."""
-        stdin, stdout = self._program.stdin, self._program.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write("\n")
-        stdin.flush()
-        worker = int(stdout.readline())
-        timer = threading.Timer(kill_after or 300, os.kill, [worker, signal.SIGKILL])
-        timer.start()
-        status = int(stdout.readline())
-        timer.cancel()
-        assert status in (0, -signal.SIGKILL)
-        return status == 0
-
-
 @pytest.fixture
-def retentions(settings: Settings) -> Iterator[Retentions]:
-    environment = {
-        **os.environ,
-        "TRACEMILL_DATABASE_URL": settings.database_url or "",
-        "TRACEMILL_HOME": str(settings.home),
-    }
-    command = [sys.executable, "-c", _PROGRAM, history.MOMENT.isoformat()]
-    with subprocess.Popen(
-        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as program:  # fmt: skip
-        yield Retentions(program)
+def retentions(settings: Settings) -> Iterator[Workers]:
+    environment = {"TRACEMILL_DATABASE_URL": settings.database_url or "", "TRACEMILL_HOME": str(settings.home)}
+    with workers(_PREPARATION.format(moment=history.MOMENT.isoformat()), "retain()", environment) as made:
+        yield made
 
 
 @pytest.fixture
@@ -97,13 +58,13 @@ def recorded_keys(settings: Settings, dsn: str, table: str, key: str) -> set[tup
     return set(found)
 
 
-def check_killed_retentions(kills: int, retentions: Retentions, settings: Settings, dsn: str, seed: int) -> None:
+def check_killed_retentions(kills: int, retentions: Workers, settings: Settings, dsn: str, seed: int) -> None:
     """Kills as many retentions at points drawn over a whole run; after each, archive and tables hold every row."""
     draw = random.Random(seed)
     before = history.rows(dsn, *history.EXECUTIONS)
     keys = {table: set(history.live_keys(dsn, table, key)) for table, key in KEYS.items()}
     started = time.monotonic()
-    assert retentions.run(kill_after=None)
+    assert retentions.run()
     whole = time.monotonic() - started
     done = 0
     while True:
@@ -124,17 +85,17 @@ def check_killed_retentions(kills: int, retentions: Retentions, settings: Settin
             for table, key in KEYS.items():
                 live = set(history.live_keys(dsn, table, key))
                 assert live | recorded_keys(settings, dsn, table, key) == keys[table], f"seed {seed}, kill {done}"
-        assert retentions.run(kill_after=None)
+        assert retentions.run()
         assert not any(history.live_keys(dsn, table, key) for table, key in KEYS.items())
         for table, key in KEYS.items():
             assert set(history.archived_keys(settings, table, key)) == keys[table]
 
 
-def test_a_retention_killed_six_times_loses_nothing(retentions: Retentions, settings: Settings, dsn: str) -> None:
+def test_a_retention_killed_six_times_loses_nothing(retentions: Workers, settings: Settings, dsn: str) -> None:
     check_killed_retentions(6, retentions, settings, dsn, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_retention_killed_fifty_times_loses_nothing(retentions: Retentions, settings: Settings, dsn: str) -> None:
+def test_a_retention_killed_fifty_times_loses_nothing(retentions: Workers, settings: Settings, dsn: str) -> None:
     check_killed_retentions(50, retentions, settings, dsn, seed=2)

@@ -17,8 +17,8 @@ from psycopg.conninfo import make_conninfo
 from benchmarks.measure import Verdict, fresh_database, private_server, say
 from benchmarks.meter import Meter, Timings
 from benchmarks.nightly.__main__ import parse_count
-from benchmarks.serving.queries import QUERIES, Query
-from benchmarks.serving.warehouse import Run, choose, fill
+from benchmarks.serving.queries import ANALYTICS, QUERIES, Query
+from benchmarks.serving.warehouse import Run, build_analytics, choose, fill
 from pipelines.database import connect
 
 _OPEN, _LOGIN, _TOKEN = "no security", "analyst login", "session token"
@@ -38,8 +38,9 @@ def main() -> None:
     with private_server() as home:
         dsn = fresh_database(home, "serving")
         fill(dsn, runs=options.runs, projects=options.projects, detailed=options.detailed)
+        build_analytics(dsn, home)
         asked = choose(dsn, options.calls)
-        queries = [_ask(dsn, query, asked) for query in QUERIES]
+        queries = [_ask(dsn, query, asked) for query in (*QUERIES, ANALYTICS)]
         pages = _ask_pages(dsn, options.calls)
     say("\n" + _table([(found, _OPEN) for found in queries]))
     say("\n" + _table([(pages, next(iter(pages.calls)))]) + "\n")

@@ -72,3 +72,9 @@ QUERIES = (
     Query("summary of a run", "select * from app.get_optimization_run_summary(%(run_id)s)"),
     Query("top runs", "select * from app.get_top_runs_by_score(%(project)s, 10)"),
 )
+
+ANALYTICS = Query(
+    "analytics",
+    "select * from marts.optimization_run_analytics where project_id = %(project)s order by optimizer_type, status",
+)
+"""Of a mart, so the marts have to be built."""

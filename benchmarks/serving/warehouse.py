@@ -7,15 +7,19 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import psycopg
+from dbt.cli.main import dbtRunner
 from psycopg import sql
 
 from benchmarks.measure import say
 from pipelines.database import connect
+from pipelines.maintenance import dbt
+from pipelines.settings import Settings
 
 _FIRST_DAY = datetime(2024, 11, 1, tzinfo=UTC)
 _DAYS = 730
@@ -70,6 +74,15 @@ def fill(dsn: str, *, runs: int, projects: int, detailed: int) -> None:
         say(f"{runs:,} runs of {projects} projects stored")
         _write_details(owner, rng, written[:: max(1, runs // detailed)][:detailed])
         owner.execute("vacuum (freeze, analyze)")
+
+
+def build_analytics(dsn: str, home: Path) -> None:
+    """Builds the mart of runs by optimizer and status. Raises RuntimeError with what dbt says failed."""
+    settings = Settings(home / "serving", dsn, None, (), device_id="benchmark")
+    with dbt.exported(dbt.environment(settings, dsn)):
+        outcome = dbtRunner().invoke(["--quiet", "--no-use-colors", "run", "--select", "+optimization_run_analytics"])
+    if not outcome.success:
+        raise RuntimeError(dbt.describe_failure(dbt.target(settings)))
 
 
 def choose(dsn: str, count: int) -> list[Run]:

@@ -50,11 +50,6 @@ STATEMENTS = {
 PRINTED = {"000": 0, "001": 21, "002": 10, "003": 7, "004": 2}
 """SELECT, WITH and INSERT in the documents' own blocks of SQL; 004 prints but the two that schedule jobs. Beyond these,
 000 and 002 name statements in their text, 003 prints a query and 004 three as definitions of views."""
-CANNOT_BE_ASKED_YET = {
-    "v_table_sizes", "v_index_usage", "v_slow_queries", "v_system_performance", "v_active_simulations",
-    "v_error_rates", "v_mart_freshness",
-}  # fmt: skip
-
 MODELS = (
     "daily_command_stats", "optimization_run_analytics", "v_mart_freshness", "v_table_sizes", "v_index_usage",
     "v_slow_queries", "v_system_performance", "v_active_simulations", "v_error_rates",
@@ -137,18 +132,8 @@ def test_statement_gives_what_the_page_says(statement: Statement, world: World):
     if statement.key == ("001", "first run"):
         assert_is_refused_to_analysts(statement, world)
         return
-    try:
-        with reader.ask(world.settings, statement.text, project=PROJECT, seconds=30) as answer:
-            rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-    except (
-        psycopg.errors.UndefinedTable,
-        psycopg.errors.UndefinedFunction,
-        psycopg.errors.InsufficientPrivilege,
-    ) as error:
-        missing = next((name for name in CANNOT_BE_ASKED_YET if name in (error.diag.message_primary or "")), None)
-        if missing is None:
-            raise
-        pytest.skip(f"{missing} cannot be asked yet")
+    with reader.ask(world.settings, statement.text, project=PROJECT, seconds=30) as answer:
+        rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     assert {row["project_id"] for row in rows if "project_id" in row} <= {PROJECT}
     CHECKS.get(statement.key, some_rows)(rows, world)
 

@@ -30,6 +30,7 @@ Run = Callable[..., "Done"]
 
 COMMANDS = [
     *(["ingest"], ["aggregate"], ["query"], ["embed"], ["similar"], ["diff"], ["doctor"], ["demo"], ["ui"]),
+    *(["maintain"], ["health"], ["archive", "list"], ["archive", "restore"]),
     *(["db", name] for name in ("start", "stop", "url", "migrate", "status", "shell")),
 ]
 
@@ -99,7 +100,8 @@ def test_help_of_every_command_has_an_example(run: Run, command: list[str]) -> N
 
 
 def test_every_command_is_listed(run: Run) -> None:
-    listed = run("--help").stdout.split("Commands:")[1] + run("db", "--help").stdout.split("Commands:")[1]
+    groups = ([], ["db"], ["archive"])
+    listed = "".join(run(*group, "--help").stdout.split("Commands:")[1] for group in groups)
     assert set(re.findall(r"^  (\w+) ", listed, re.MULTILINE)) == {name for names in COMMANDS for name in names}
 
 

@@ -139,7 +139,7 @@ class Year:
 
     def _outcomes(self, day: date) -> None:
         if self.evaluation is None:
-            self.connection.execute("select ops.ensure_month_partitions(%s, %s)", [evaluation_rows.MOMENT] * 2)
+            self.connection.execute("select ops.ensure_month_partitions(%s, %s)", [evaluation_rows.MOMENT.date()] * 2)
             self.evaluation = evaluation_rows.add_evaluation(self.connection, "project-1")
         evaluation_rows.add_outcome(
             self.connection, self.evaluation, execution_time=datetime.combine(day, time(15), UTC),

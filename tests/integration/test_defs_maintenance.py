@@ -33,7 +33,7 @@ def world(
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def instance(world: World) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.get() as opened:
         yield opened

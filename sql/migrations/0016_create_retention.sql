@@ -39,6 +39,7 @@ grant select on public.schema_migrations to tracemill_maintenance;
 
 set local role tracemill_owner;
 
+-- squawk-ignore ban-drop-constraint
 alter table app.project_config drop constraint if exists project_retention_is_in_days;
 alter table app.project_config add constraint project_retention_is_in_days check (
     case
@@ -51,6 +52,7 @@ alter table app.project_config add constraint project_retention_is_in_days check
         else true
     end
 ) not valid;
+-- squawk-ignore ban-drop-constraint
 alter table app.project_config drop constraint if exists project_legal_hold_is_boolean;
 alter table app.project_config add constraint project_legal_hold_is_boolean
 check (not settings ? 'legal_hold' or jsonb_typeof(settings -> 'legal_hold') = 'boolean') not valid;

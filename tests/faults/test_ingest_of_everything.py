@@ -134,8 +134,10 @@ def test_four_ingests_at_once_leave_what_one_leaves(world: World, dsn: str) -> N
     here.is_complete()
 
 
-def kill_somewhere(world: World, draw: random.Random) -> tuple[int, bool] | None:
+def kill_somewhere(world: World, draw: random.Random, *, waits_for_writing: bool) -> tuple[int, bool] | None:
     """Kills an ingest after a drawn number of commits and a moment more, unless it has no more than the last to do.
+
+    One that ``waits_for_writing`` lets the ingest live until it is within a transaction.
 
     Returns how many commits there were when it died, and whether it was within a transaction; None when it has ended.
     """
@@ -158,6 +160,8 @@ def kill_somewhere(world: World, draw: random.Random) -> tuple[int, bool] | None
             time.sleep(0.002)
         time.sleep(draw.uniform(0, 0.08))
         _, is_within = observer.execute(working).fetchone()
+        while waits_for_writing and not is_within and process.is_alive():
+            _, is_within = observer.execute(working).fetchone()
         process.kill()
         process.join(timeout=30)
     if process.exitcode == 0:
@@ -172,7 +176,10 @@ def check_killed_ingests(world: World, kills: int) -> None:
     points: list[tuple[int, bool]] = []
     while len(points) < kills:
         empty(world.dsn)
-        while len(points) < kills and (point := kill_somewhere(world, draw)) is not None:
+        while len(points) < kills:
+            point = kill_somewhere(world, draw, waits_for_writing=len(points) % 2 == 0)
+            if point is None:
+                break
             points.append(point)
             for table, rows in world.stored().items():
                 if table not in _OF_LOGS:

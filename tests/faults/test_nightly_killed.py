@@ -17,7 +17,7 @@ from tests.killing import Workers, workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-KILLS = 50
+KILLS = 20
 KILLS_BEFORE_A_WHOLE_RUN = 10
 
 _PREPARATION = """
@@ -61,7 +61,7 @@ def pending(dsn: str) -> list[tuple[int]]:
         ).fetchall()
 
 
-def test_a_nightly_run_killed_fifty_times_is_completed_by_the_next(nights: Workers, world: World) -> None:
+def test_a_nightly_run_killed_twenty_times_is_completed_by_the_next(nights: Workers, world: World) -> None:
     draw = random.Random(3)
     ingest.run([world.logs], dsn=world.dsn, settings=world.settings)
     assert nights.run()

@@ -31,4 +31,4 @@ presence as (
 
 select mart
 from presence
-where has_rows <> should_have_rows
+where should_have_rows and not has_rows

@@ -1,5 +1,6 @@
 """A nightly run that is killed with SIGKILL, at any point, alone or with its dbt: the next run completes it."""
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,14 @@ from tests import history
 from tests.dagster_world import LAST_DAY, World, dagster_world, fingerprints
 from tests.killing import Workers, workers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(
+        "TRACEMILL_TEST_ENDURANCE" not in os.environ,
+        reason="takes more than ten minutes: set TRACEMILL_TEST_ENDURANCE=1",
+    ),
+]
 
 KILLS = 20
 KILLS_BEFORE_A_WHOLE_RUN = 10

@@ -341,7 +341,9 @@ def test_a_project_sees_its_own_rows_in_every_mart_and_nobody_elses(warehouse: W
     connection.rollback()
     tables = [name for (name,) in connection.execute("select tablename from pg_tables where schemaname = 'marts'")]
     # Those of optimization and evaluation are empty here; tests/security fills them for two tenants.
-    marts = [mart for mart in tables if connection.execute(f"select exists (select from marts.{mart})").fetchone() == (True,)]
+    marts = [
+        mart for mart in tables if connection.execute(f"select exists (select from marts.{mart})").fetchone() == (True,)
+    ]
     assert len(marts) >= 15
     with connection.transaction(force_rollback=True):
         token = connection.execute("select app.open_session('project-2')").fetchone()[0]

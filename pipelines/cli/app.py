@@ -1,8 +1,7 @@
 """The commands and their help."""
 
-from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -316,11 +315,7 @@ def _ui(
     _exit(ui(port))
 
 
-def _database_command(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return database.command(name=name)
-
-
-@_database_command("start")
+@database.command(name="start")
 def _db_start(as_json: Json = False) -> None:
     """Start the embedded server when it is not running, and make its databases.
 
@@ -333,7 +328,7 @@ def _db_start(as_json: Json = False) -> None:
     _exit(db.start(as_json=as_json))
 
 
-@_database_command("stop")
+@database.command(name="stop")
 def _db_stop(as_json: Json = False) -> None:
     """Stop the embedded server.
 
@@ -346,7 +341,7 @@ def _db_stop(as_json: Json = False) -> None:
     _exit(db.stop(as_json=as_json))
 
 
-@_database_command("url")
+@database.command(name="url")
 def _db_url(as_json: Json = False) -> None:
     """Print the DSN of the warehouse, for psql and other tools.
 
@@ -359,7 +354,7 @@ def _db_url(as_json: Json = False) -> None:
     _exit(db.url(as_json=as_json))
 
 
-@_database_command("migrate")
+@database.command(name="migrate")
 def _db_migrate(as_json: Json = False) -> None:
     """Bring the database to the version of this tracemill. Safe to repeat and to run twice at once.
 
@@ -372,7 +367,7 @@ def _db_migrate(as_json: Json = False) -> None:
     _exit(db.migrate(as_json=as_json))
 
 
-@_database_command("status")
+@database.command(name="status")
 def _db_status(as_json: Json = False) -> None:
     """Say which server is used, whether it answers and which migrations it lacks.
 
@@ -385,7 +380,7 @@ def _db_status(as_json: Json = False) -> None:
     _exit(db.status(as_json=as_json))
 
 
-@_database_command("shell")
+@database.command(name="shell")
 def _db_shell() -> None:
     """Open psql on the warehouse, with the rights of the platform itself.
 

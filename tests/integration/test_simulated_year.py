@@ -5,7 +5,6 @@ What was ever written is noted apart, in the transaction that wrote it: archive 
 against a build from scratch, and the catalogue is asked each day.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, time, timedelta
@@ -23,14 +22,7 @@ from pipelines.maintenance.lock import maintenance_lock
 from tests import evaluation_rows, history, marts, optimization, raw_rows
 from tests.dagster_world import World, dagster_world
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(2400),
-    pytest.mark.skipif(
-        "TRACEMILL_TEST_ENDURANCE" not in os.environ,
-        reason="takes more than ten minutes: set TRACEMILL_TEST_ENDURANCE=1",
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 FIRST, DAYS = date(2025, 9, 1), 400
 PROJECTS = ("project-1", "project-2")

@@ -152,6 +152,19 @@ def test_a_full_refresh_under_readers_shows_no_foreign_row_and_no_missing_relati
         assert [relation for relation in relations if foreign_rows(analyst, relation)] == []
 
 
+def test_a_mart_whose_columns_have_changed_is_made_anew_and_protected_again(tenancy: Tenancy):
+    mart = "marts.dim_workspaces"
+    columns = columns_of(tenancy.owner, mart)
+    tenancy.owner.execute(f"alter table {mart} add column left_behind text")
+    tenancy.owner.commit()
+    build(tenancy.owner, [], "--full-refresh", "--select", "dim_workspaces", command="run")
+    assert columns_of(tenancy.owner, mart) == columns
+    with reading(tenancy) as analyst:
+        (rows,) = analyst.execute(f"select count(*) from {mart}").fetchone()
+        assert rows > 0
+        assert foreign_rows(analyst, mart) == 0
+
+
 @dataclass
 class Sightings:
     """What a reader who never stops has met."""

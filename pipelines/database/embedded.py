@@ -222,8 +222,10 @@ def _defaults() -> dict[str, str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     return {
         "shared_preload_libraries": "pg_stat_statements",
-        "shared_buffers": f"{max(128, min(1024, memory // 8))}MB",
+        "shared_buffers": f"{max(128, min(4096, memory // 8))}MB",
         "effective_cache_size": f"{max(256, memory // 2)}MB",
+        # What solid-state disks need for a page anywhere, relative to the next one.
+        "random_page_cost": "1.1",
         "work_mem": "32MB",
         "maintenance_work_mem": f"{max(64, min(256, memory // 16))}MB",
         "max_wal_size": "2GB",

@@ -7,6 +7,7 @@ from datetime import date
 import pandas as pd
 import psycopg
 from dbt.cli.main import dbtRunner
+from dbt_common.events.base_types import EventLevel, EventMsg
 
 from pipelines.maintenance import dbt
 from pipelines.settings import Settings
@@ -24,16 +25,23 @@ def warehouse_environment(settings: Settings, dsn: str) -> Iterator[None]:
 
 
 def build(connection: psycopg.Connection, days: list[date], *arguments: str, command: str = "build") -> None:
-    """One dbt invocation with exactly these days on the list; fails with what dbt says failed."""
+    """One dbt invocation with exactly these days on the list; fails with what dbt says failed or warns of."""
+    warnings: list[str] = []
+
+    def note(event: EventMsg) -> None:
+        if event.info.level == EventLevel.WARN:
+            warnings.append(event.info.msg)
+
     plan(connection, days)
     connection.commit()
-    result = dbtRunner().invoke(["--quiet", "--no-use-colors", command, *arguments])
+    result = dbtRunner(callbacks=[note]).invoke(["--quiet", "--no-use-colors", command, *arguments])
     failed = [
         f"{outcome.node.name}: {outcome.message}"
         for outcome in (result.result or [])
         if outcome.status in ("error", "fail", "skipped")
     ]
     assert result.success, failed or result.exception
+    assert warnings == []
 
 
 def frame(connection: psycopg.Connection, query: str) -> pd.DataFrame:

@@ -242,9 +242,11 @@ def active_simulations(rows: Rows, world: World) -> None:
 
 def error_rates(rows: Rows, world: World) -> None:
     outcomes = world.owner.execute(
-        "select scenario_id, status, execution_time from raw.outcomes where project_id = %s "
-        "and execution_time > now() - interval '7 days'", [PROJECT],
-    ).fetchall()  # fmt: skip
+        "select scenario_id, status, execution_time from raw.outcomes where project_id = %s", [PROJECT]
+    ).fetchall()
+    last = max(day for row in outcomes if (day := row["execution_time"].date()) <= datetime.now(UTC).date())
+    assert {row["window_end_date"] for row in rows} == {last}
+    outcomes = [row for row in outcomes if timedelta(0) <= last - row["execution_time"].date() < timedelta(days=7)]
     groups = _grouped(outcomes, lambda row: (row["execution_time"].date(), row["scenario_id"]))
     assert {(row["activity_date"], row["scenario_id"]): row["total_runs"] for row in rows} == {
         key: len(group) for key, group in groups.items()

@@ -49,12 +49,13 @@ def monitored(
     migrated_database: Callable[[], AbstractContextManager[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     """Settings of a warehouse with every mart and view built; tests leave it as they found it."""
-    with migrated_database() as dsn, connect(dsn) as connection:
+    with migrated_database() as dsn:
         settings = Settings(
             home=tmp_path_factory.mktemp("monitored"), database_url=dsn, reader_database_url=None, watched_folders=(),
             device_id="test-device", redaction_key="key of the tests",
         )  # fmt: skip
-        fill(connection, settings, dsn)
+        with connect(dsn) as connection:
+            fill(connection, settings, dsn)
         yield settings
 
 

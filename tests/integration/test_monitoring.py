@@ -143,7 +143,8 @@ def test_error_rates_count_timeouts_and_say_how_sure_they_are(operator: psycopg.
             execution_time=NOW, status=status, trajectory=TRAJECTORY, epoch=epoch,
         )  # fmt: skip
     (found,) = rows(operator, "v_error_rates")
-    assert (found["activity_date"], found["total_runs"], found["error_rate_pct"]) == (NOW.date(), 4, 50)
+    assert found["window_end_date"] == found["activity_date"] == NOW.date()
+    assert (found["total_runs"], found["error_rate_pct"]) == (4, 50)
     assert (found["error_rate_pct_low"], found["error_rate_pct_high"]) == pytest.approx((15.00, 85.00), abs=0.01)
 
 

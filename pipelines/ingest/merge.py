@@ -20,16 +20,6 @@ from pipelines.ingest.rows import Row, StagedRows
 
 _SQL = Path(__file__).parent / "sql"
 
-_STEPS = (
-    "match",
-    "find_owners",
-    "merge_requests",
-    "merge_tool_calls",
-    "find_executions",
-    "settle_remainders",
-    "total_executions",
-    "merge_executions",
-)
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('tracemill.project.' || %s, 0))"
 
 
@@ -97,8 +87,12 @@ def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict
     _copy(connection, "staged_tool_calls", staged.tool_calls)
     if project_ids := {row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}:
         lock_projects(connection, project_ids)
-        for step in _STEPS:
+        for step in ("match", "find_owners", "merge_requests", "merge_tool_calls", "find_executions"):
             connection.execute(_statements(step))
+        if connection.execute("select from reported_usages limit 1").fetchone() is not None:
+            connection.execute(_statements("settle_remainders"))
+        connection.execute(_statements("total_executions"))
+        connection.execute(_statements("merge_executions"))
     quarantined = keep_bad_lines(connection, staged.bad_lines)
     counts: dict[str, TableCounts] = {}
     for table, outcome, rows in connection.execute("select table_name, outcome, row_count from merge_counts"):

@@ -5,22 +5,25 @@
 insert into touched_sessions (project_id, session_ids)
 select
     project_id,
-    array_agg(session_id order by session_id) as session_ids
+    array_agg(distinct session_id) as session_ids
 from (
     select
         project_id,
         session_id
     from staged_executions
-    union
+    group by project_id, session_id
+    union all
     select
         project_id,
         session_id
     from staged_requests
-    union
+    group by project_id, session_id
+    union all
     select
         project_id,
         session_id
     from staged_tool_calls
+    group by project_id, session_id
 ) as touched
 where session_id is not null
 group by project_id;

@@ -8,47 +8,43 @@ set local enable_seqscan = off;
 set local enable_mergejoin = off;
 
 insert into known_requests
+with
+keys as materialized (
+    select
+        project_id,
+        array_agg(request_key) as request_keys,
+        array_agg(message_id) as message_ids
+    from (
+        select
+            project_id,
+            request_key,
+            message_id
+        from staged_requests
+        where request_id is not null
+        order by request_key
+    ) as sorted
+    group by project_id
+)
+
 select distinct on (place) *
 from (
     select
         r.*,
         s.ctid as place
-    from (
-        select
-            project_id,
-            array_agg(request_key order by request_key) as request_keys
-        from staged_requests
-        where request_id is not null
-        group by project_id
-    ) as k
+    from keys as k
     cross join lateral (
         select r.*
         from raw.model_requests as r
         where r.project_id = k.project_id and r.request_key = any(k.request_keys)
-        offset 0
-    ) as r
-    inner join staged_requests as s on r.project_id = s.project_id and r.request_key = s.request_key
-    union all
-    -- Some formats leave the request's id out: the message's id alone then decides.
-    select
-        r.*,
-        s.ctid as place
-    from (
-        select
-            project_id,
-            array_agg(message_id order by message_id) as message_ids
-        from staged_requests
-        where request_id is not null
-        group by project_id
-    ) as k
-    cross join lateral (
+        union all
+        -- Some formats leave the request's id out: the message's id alone then decides.
         select r.*
         from raw.model_requests as r
         where r.project_id = k.project_id and r.message_id = any(k.message_ids) and r.request_id is null
         offset 0
     ) as r
     inner join staged_requests as s on r.project_id = s.project_id and r.message_id = s.message_id
-    where s.request_id is not null
+    where s.request_id is not null and (r.request_key = s.request_key or r.request_id is null)
     union all
     select
         r.*,
@@ -76,8 +72,14 @@ select
 from (
     select
         project_id,
-        array_agg(tool_use_id order by tool_use_id) as tool_use_ids
-    from staged_tool_calls
+        array_agg(tool_use_id) as tool_use_ids
+    from (
+        select
+            project_id,
+            tool_use_id
+        from staged_tool_calls
+        order by tool_use_id
+    ) as sorted
     group by project_id
 ) as k
 cross join lateral (

@@ -5,17 +5,22 @@ select
     project_id,
     request_key,
     place
-from (
+from known_requests
+union all
+select
+    s.project_id,
+    s.request_key,
+    s.ctid as place
+from staged_requests as s
+inner join (
     select
-        s.project_id,
-        coalesce(k.request_key, s.request_key) as request_key,
-        s.ctid as place,
-        k.place is not null as is_known,
-        count(*) over (partition by coalesce(k.request_key, s.request_key), s.project_id) as sight_count
-    from staged_requests as s
-    left join known_requests as k on s.ctid = k.place
-) as sightings
-where is_known or sight_count > 1;
+        project_id,
+        request_key
+    from staged_requests
+    group by project_id, request_key
+    having count(*) > 1
+) as repeated on s.project_id = repeated.project_id and s.request_key = repeated.request_key
+where not exists(select from known_requests as k where k.place = s.ctid);
 
 insert into settled_requests
 with

@@ -2,15 +2,19 @@
 
 insert into contested_tool_calls (place)
 select place
-from (
+from known_tool_calls
+union all
+select s.ctid as place
+from staged_tool_calls as s
+inner join (
     select
-        s.ctid as place,
-        k.place is not null as is_known,
-        count(*) over (partition by s.tool_use_id, s.project_id) as sight_count
-    from staged_tool_calls as s
-    left join known_tool_calls as k on s.ctid = k.place
-) as sightings
-where is_known or sight_count > 1;
+        project_id,
+        tool_use_id
+    from staged_tool_calls
+    group by project_id, tool_use_id
+    having count(*) > 1
+) as repeated on s.project_id = repeated.project_id and s.tool_use_id = repeated.tool_use_id
+where not exists(select from known_tool_calls as k where k.place = s.ctid);
 
 insert into settled_tool_calls
 with

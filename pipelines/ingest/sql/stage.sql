@@ -31,6 +31,7 @@ create temporary table if not exists staged_executions (
 
 create temporary table if not exists staged_requests (
     project_id text not null,
+    request_key text collate "C" generated always as (message_id || ':' || coalesce(request_id, '')) stored,
     message_id text not null,
     request_id text,
     timestamp timestamptz not null,
@@ -55,8 +56,7 @@ create temporary table if not exists staged_requests (
     line_count integer not null,
     source text not null,
     source_file_key text not null,
-    source_offset bigint not null,
-    request_key text collate "C" generated always as (message_id || ':' || coalesce(request_id, '')) stored
+    source_offset bigint not null
 ) on commit delete rows;
 
 create temporary table if not exists staged_tool_calls (
@@ -113,7 +113,8 @@ create temporary table if not exists known_tool_calls (
 create temporary table if not exists execution_targets (
     project_id text not null,
     id uuid not null,
-    target_id uuid not null
+    target_id uuid not null,
+    primary key (project_id, id)
 ) on commit delete rows;
 
 create temporary table if not exists touched_sessions (
@@ -126,7 +127,8 @@ create temporary table if not exists owners (
     row_id tid not null,
     is_stored boolean not null,
     old_execution_id uuid not null,
-    execution_id uuid not null
+    execution_id uuid not null,
+    primary key (table_id, row_id)
 ) on commit delete rows;
 
 create temporary table if not exists touched_work (
@@ -244,11 +246,11 @@ left join owners as o on s.tableoid = o.table_id and s.ctid = o.row_id;
 create temporary table if not exists contested_requests (
     project_id text not null,
     request_key text collate "C" not null,
-    place tid not null
+    place tid primary key
 ) on commit delete rows;
 
 create temporary table if not exists contested_tool_calls (
-    place tid not null
+    place tid primary key
 ) on commit delete rows;
 
 -- What became of them, as far as the warehouse does not hold it yet.

@@ -22,11 +22,26 @@ by_model as (
         bool_and(r.is_output_reliable) as is_output_reliable
     from touched_executions as t
     cross join lateral (
-        select r.*
+        select
+            r.project_id,
+            r.execution_id,
+            r.model,
+            r.input_tokens,
+            r.cache_creation_5m_tokens,
+            r.cache_creation_1h_tokens,
+            r.cache_read_tokens,
+            r.output_tokens,
+            r.cost_usd,
+            r.cache_read_cost_usd,
+            r.cache_savings_usd,
+            r.kind,
+            r.cost_status,
+            r.is_output_reliable
         from raw.model_requests as r
-        where r.project_id = t.project_id and r.execution_id = any(t.execution_ids)
+        where r.execution_id = any(t.execution_ids)
         offset 0
     ) as r
+    where r.project_id = t.project_id
     group by r.project_id, r.execution_id, r.model
 ),
 
@@ -65,9 +80,10 @@ of_tool_calls as (
             r.execution_id,
             r.status
         from raw.tool_calls as r
-        where r.project_id = t.project_id and r.execution_id = any(t.execution_ids)
+        where r.execution_id = any(t.execution_ids)
         offset 0
     ) as r
+    where r.project_id = t.project_id
     group by r.project_id, r.execution_id
 )
 

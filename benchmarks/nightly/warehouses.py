@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,15 +9,24 @@ from pathlib import Path
 from dbt.cli.main import dbtRunner
 
 from benchmarks.measure import fresh_database, say
-from pipelines.database import connect
+from benchmarks.nightly.rows import Analytics
+from benchmarks.nightly.rows import insert as insert_analytics
+from pipelines.database import connect, embedded
 from pipelines.maintenance import dbt
 from pipelines.settings import Settings
 from tests.raw_rows import Volume, insert, plan
 
 NEW_DAY = date(2026, 10, 31)
 DAYS = 60
-WINDOW_DAYS = 30
 PATTERNS = 400
+
+
+@dataclass(frozen=True)
+class NewDay:
+    """What comes on the day after every history."""
+
+    executions: int
+    analytics: Analytics
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,15 @@ class Night:
     models: float
     """Sum over the models: what the database does for the marts."""
     tests: float
+    """Sum over the tests."""
     wall: float
     blocks: int
     """Blocks of 8 KiB that all statements touched, in memory or on disk: work that no load on the machine changes."""
+
+    @property
+    def work(self) -> float:
+        """All that a night asks of the database."""
+        return self.models + self.tests
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ class Warehouse:
             connection.commit()
         with dbt.exported(dbt.environment(self.settings, self.dsn)):
             started = time.perf_counter()
-            outcome = dbtRunner().invoke(["--quiet", "--no-use-colors", "build"])
+            outcome = dbtRunner().invoke(["--quiet", "--no-use-colors", *dbt.NIGHTLY_BUILD])
             wall = time.perf_counter() - started
         if not outcome.success:
             raise RuntimeError(dbt.describe_failure(dbt.target(self.settings)))
@@ -82,80 +96,32 @@ class Warehouse:
             return time.perf_counter() - started
 
 
-def make(home: Path, executions: int, new_executions: int, days: int = DAYS) -> Warehouse:
+def stored(home: Path, executions: int, days: int) -> Warehouse:
+    """The warehouse of such a history on the server of ``home``, as ``make`` names it."""
+    dsn = embedded.status(home).dsn(f"history_{executions}")
+    # dbt keeps what it parsed by home, so each warehouse has its own.
+    return Warehouse(executions, days, dsn, Settings(home / f"of_{executions}", dsn, None, (), device_id="benchmark"))
+
+
+def make(home: Path, executions: int, days: int, analytics: Analytics, new_day: NewDay) -> Warehouse:
     """History without the new day, aggregated; then the raw rows of the new day."""
-    dsn = fresh_database(home, f"history_{executions}")
-    warehouse = Warehouse(
-        executions,
-        days,
-        dsn,
-        # dbt keeps what it parsed by home, so each warehouse has its own.
-        Settings(home / f"of_{executions}", dsn, None, (), device_id="benchmark"),
-    )
+    warehouse = stored(home, executions, days)
+    fresh_database(home, f"history_{executions}")
     first = NEW_DAY - timedelta(days=days)
     per_day = executions // days
     started = time.perf_counter()
-    with connect(dsn, autocommit=True) as connection:
+    with connect(warehouse.dsn, autocommit=True) as connection:
         for number in range(days):
             insert(connection, Volume(first + timedelta(days=number), 1, per_day, patterns=PATTERNS))
-        insert(connection, Volume(NEW_DAY, 1, new_executions, patterns=PATTERNS), seed="new")
+        insert_analytics(connection, first, days, analytics.spread_over(days))
+        insert(connection, Volume(NEW_DAY, 1, new_day.executions, patterns=PATTERNS), seed="new")
+        insert_analytics(connection, NEW_DAY, 1, new_day.analytics, seed="new")
         connection.execute("vacuum analyze")
     say(f"{warehouse.name}: rows made in {time.perf_counter() - started:.0f} s")
     history = warehouse.night(tuple(first + timedelta(days=number) for number in range(days)))
+    with connect(warehouse.dsn, autocommit=True) as connection:
+        # A night through Dagster would take them along, as days that late data touched.
+        connection.execute("delete from ops.touched_days")
+        connection.execute("vacuum analyze")
     say(f"{warehouse.name}: history aggregated in {history.wall:.0f} s")
     return warehouse
-
-
-_WINDOW = f"timestamp >= '{NEW_DAY - timedelta(days=WINDOW_DAYS - 1)}' and timestamp < '{NEW_DAY + timedelta(days=1)}'"
-_EXACT = f"""
-select project_id, pattern_signature,
-    percentile_cont(array[0.5, 0.95, 0.99]) within group (order by total_tokens) as tokens,
-    percentile_cont(array[0.5, 0.95, 0.99]) within group (order by execution_time_ms) as durations,
-    percentile_cont(array[0.5, 0.95, 0.99]) within group (order by cost_usd::double precision) as costs
-from raw.command_executions
-where {_WINDOW}
-group by project_id, pattern_signature
-"""
-
-
-def exact_percentiles(warehouse: Warehouse) -> float:
-    """Nothing but the quantiles of the window, computed exactly: one part of what a night makes."""
-    return warehouse.timed(f"create temporary table exact as {_EXACT}")
-
-
-def materialized_view(warehouse: Warehouse) -> Callable[[], float]:
-    """The same as a materialized view that is refreshed while it can be read."""
-    warehouse.timed(f"create materialized view public.exact as {_EXACT}")
-    warehouse.timed("create unique index on public.exact (project_id, pattern_signature)")
-    return lambda: warehouse.timed("refresh materialized view concurrently public.exact")
-
-
-def duckdb_percentiles(warehouse: Warehouse, folder: Path) -> Callable[[], float] | None:
-    """The same in DuckDB over a table of its own, its loading not counted; None when it is not installed."""
-    try:
-        import duckdb
-    except ImportError:
-        return None
-    rows = folder / f"{warehouse.executions}.csv"
-    columns = "project_id, pattern_signature, timestamp, total_tokens, execution_time_ms, cost_usd"
-    query = f"copy (select {columns} from raw.command_executions) to stdout (format csv, header)"
-    with (
-        connect(warehouse.dsn) as connection,
-        rows.open("wb") as file,
-        connection.cursor() as cursor,
-        cursor.copy(query) as copy,
-    ):
-        file.writelines(copy)
-    database = duckdb.connect()
-    database.execute(f"create table executions as from read_csv('{rows}')")
-
-    def run() -> float:
-        started = time.perf_counter()
-        database.execute(
-            "select project_id, pattern_signature, quantile_cont(total_tokens, [0.5, 0.95, 0.99]), "
-            "quantile_cont(execution_time_ms, [0.5, 0.95, 0.99]), quantile_cont(cost_usd, [0.5, 0.95, 0.99]) "
-            f"from executions where {_WINDOW} group by all"
-        ).fetchall()
-        return time.perf_counter() - started
-
-    return run

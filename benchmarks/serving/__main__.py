@@ -5,24 +5,20 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-import psycopg
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
-
 from benchmarks.measure import Verdict, fresh_database, private_server, say
 from benchmarks.meter import Meter, Timings
 from benchmarks.nightly.__main__ import parse_count
+from benchmarks.readers import LOGIN, TOKEN, let_in, readers
 from benchmarks.serving.queries import ANALYTICS, QUERIES, Query
 from benchmarks.serving.warehouse import Run, build_analytics, choose, fill
 from pipelines.database import connect
 
-_OPEN, _LOGIN, _TOKEN = "no security", "analyst login", "session token"
-_ANALYST = "bench_analyst"
+_OPEN = "no security"
 _PAGE = 20
 _DEPTHS = (0, 1_000, 10_000, 40_000)
 
@@ -58,7 +54,7 @@ def _verdicts(queries: Sequence[Timings], pages: Timings) -> Iterator[Verdict]:
     for found in queries:
         for way in found.calls:
             yield Verdict(f"p99, {found.name}, {way}", found.p99(way), 20, unit="ms")
-        for way in (_LOGIN, _TOKEN):
+        for way in (LOGIN, TOKEN):
             yield Verdict(f"p50 over {_OPEN}, {found.name}, {way}", found.ratio(way, _OPEN), 1.2)
     first, *deeper = pages.calls
     for depth in deeper:
@@ -83,20 +79,15 @@ def _ask(dsn: str, query: Query, asked: Sequence[Run]) -> Timings:
     """Every way in turn, for each run with its own project, once all has been asked and so been read from disk."""
     timings = Timings(query.name)
     with ExitStack() as stack:
-        connections = {
-            _OPEN: stack.enter_context(connect(dsn, autocommit=True)),
-            _LOGIN: stack.enter_context(_analyst(dsn)),
-            _TOKEN: stack.enter_context(connect(dsn, autocommit=True)),
-        }
+        unrestricted = stack.enter_context(connect(dsn, autocommit=True))
+        unrestricted.prepare_threshold = None
+        connections = {_OPEN: unrestricted, **stack.enter_context(readers(dsn))}
         owner = stack.enter_context(connect(dsn, autocommit=True))
-        connections[_TOKEN].execute("set role app_readonly")
-        for connection in connections.values():
-            connection.prepare_threshold = None
         for run in asked:
             owner.execute(query.text, dataclasses.asdict(run))
         meters = {way: Meter(connection) for way, connection in connections.items()}
         for project, runs in groupby(sorted(asked, key=attrgetter("project")), attrgetter("project")):
-            _let_in(owner, connections[_TOKEN], project)
+            let_in(owner, connections[TOKEN], project)
             for number, run in enumerate(runs):
                 values = dataclasses.asdict(run)
                 ways = list(connections)
@@ -113,7 +104,7 @@ def _ask_pages(dsn: str, calls: int) -> Timings:
             "select project_id, count(*) from raw.optimization_runs group by 1 order by 2 desc limit 1"
         ).fetchone()
         project, size = found or ("", 0)
-        _let_in(owner, analyst, project)
+        let_in(owner, analyst, project)
         analyst.execute("set role app_readonly")
         analyst.prepare_threshold = None
         keys = {
@@ -138,24 +129,6 @@ _NEXT_PAGE = (
     "select * from raw.optimization_runs where project_id = %(project)s and (created_at, id) <= (%(created_at)s, "
     f"%(run_id)s) order by created_at desc, id desc limit {_PAGE}"
 )
-
-
-@contextmanager
-def _analyst(dsn: str) -> Iterator[psycopg.Connection]:
-    """A person's own login."""
-    with connect(dsn, autocommit=True) as owner:
-        owner.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(_ANALYST)))
-        owner.execute(sql.SQL("create role {} login in role app_readonly").format(sql.Identifier(_ANALYST)))
-    with connect(make_conninfo(dsn, user=_ANALYST), autocommit=True) as connection:
-        yield connection
-
-
-def _let_in(owner: psycopg.Connection, service: psycopg.Connection, project: str) -> None:
-    """Makes the analyst a member of this project alone, and hands the service a token for it."""
-    owner.execute("delete from app.project_members where member_role = %s", [_ANALYST])
-    owner.execute("insert into app.project_members (project_id, member_role) values (%s, %s)", [project, _ANALYST])
-    token = owner.execute("select app.open_session(%s)", [project]).fetchone()
-    service.execute("select set_config('app.token', %s, false)", [token and token[0]])
 
 
 if __name__ == "__main__":

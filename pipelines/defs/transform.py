@@ -31,8 +31,6 @@ SCOPE_TAG = "tracemill/scope"
 """Tag of runs of some models that stand for more than the models picked by hand."""
 DAY_COLUMN = "activity_date"
 _WAIT_SECONDS = 1800
-_BUILD = ("build", "--exclude-resource-type", "unit_test")
-"""Unit tests ask whether the code is right, which no night can change."""
 _OWN_TESTS = ("--indirect-selection", "cautious")
 """No tests that also read marts which this run does not build."""
 
@@ -85,7 +83,9 @@ def dbt_models(context: dg.AssetExecutionContext, dbt_cli: WarehouseDbt, warehou
         _refuse_archived_days(context, connection, plan, requested)
         context.log.info(f"Rebuilding {len(plan.days)} days: {_described(plan.days)}.")
         with aggregation.recorded(connection, plan):
-            invocation = dbt_cli.cli(_BUILD + (_OWN_TESTS if scope is Scope.ANALYTICS else ()), context=context)
+            invocation = dbt_cli.cli(
+                dbt.NIGHTLY_BUILD + (_OWN_TESTS if scope is Scope.ANALYTICS else ()), context=context
+            )
             try:
                 yield from invocation.stream()
             except DagsterDbtCliRuntimeError as error:

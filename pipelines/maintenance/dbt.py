@@ -23,6 +23,8 @@ from pipelines.settings import Settings
 EXECUTABLE = Path(sys.executable).parent / "dbt"
 MANIFEST = "manifest.json"
 PARSE_CACHE = "partial_parse.msgpack"
+NIGHTLY_BUILD = ("build", "--exclude-resource-type", "unit_test")
+"""Unit tests ask whether the code is right, which no night can change."""
 
 _NOT_SOURCES = {"target", "logs", "dbt_packages"}
 _PARSE_SECONDS = 300

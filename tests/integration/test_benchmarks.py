@@ -1,6 +1,18 @@
-"""The benchmarks of serving and triggers run, at a size that proves nothing else."""
+"""The benchmarks of serving, triggers and nights run, at a size that proves nothing else."""
 
-from benchmarks.serving.__main__ import _LOGIN, _OPEN, _TOKEN, _ask, _ask_pages
+import json
+import sys
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from benchmarks.measure import run_command
+from benchmarks.nightly.reads import READS
+from benchmarks.nightly.rows import Analytics, insert
+from benchmarks.readers import LOGIN, TOKEN
+from benchmarks.serving.__main__ import _OPEN, _ask, _ask_pages
 from benchmarks.serving.queries import QUERIES
 from benchmarks.serving.warehouse import choose, fill
 from benchmarks.triggers.__main__ import _PROJECT, _run, loads
@@ -14,9 +26,9 @@ def test_serving_asks_every_query_every_way(dsn):
     assert len(asked) == 14
     for query in QUERIES:
         timings = _ask(dsn, query, asked)
-        assert {way: len(calls) for way, calls in timings.calls.items()} == dict.fromkeys((_OPEN, _LOGIN, _TOKEN), 14)
+        assert {way: len(calls) for way, calls in timings.calls.items()} == dict.fromkeys((_OPEN, LOGIN, TOKEN), 14)
         assert timings.p50(_OPEN) > 0
-        assert timings.processor_ratio(_TOKEN, _OPEN) > 0
+        assert timings.processor_ratio(TOKEN, _OPEN) > 0
     assert len(_ask_pages(dsn, 14).calls["after 0 rows"]) == 14
 
 
@@ -28,3 +40,40 @@ def test_triggers_writes_every_load_both_ways_and_checks_what_was_kept(dsn):
                 assert _run(connection, load, with_triggers).processor > 0
         written = connection.execute("select count(*) from raw.optimization_iterations").fetchone()
     assert written == (4 * 2 * 800,)
+
+
+def test_rows_of_optimizations_and_evaluations_are_as_many_as_asked_for_and_the_same_each_time(dsn):
+    with connect(dsn, autocommit=True) as connection:
+        insert(connection, date(2026, 3, 1), 12, Analytics(runs=5, outcomes=40))
+        counts = [
+            connection.execute(f"select count(*) from raw.{table}").fetchone()[0]
+            for table in ("optimization_runs", "outcomes", "simulations", "tool_usage", "failure_patterns")
+        ]
+        assert counts[:2] == [12 * 5, 12 * 40]
+        assert min(counts) > 0
+        # A run begins and ends with the scores that it says.
+        assert connection.execute(
+            """
+            select count(*) from raw.optimization_runs as r
+            join raw.optimization_iterations as i on i.run_id = r.id and i.iteration in (0, r.iterations - 1)
+            where i.score_raw <> case i.iteration when 0 then r.initial_score_raw else r.final_score_raw end
+            """
+        ).fetchone() == (0,)
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            insert(connection, date(2026, 3, 12), 1, Analytics(runs=5, outcomes=40))
+
+
+@pytest.mark.slow
+def test_nightly_measures_nights_reads_and_dagster(tmp_path: Path) -> None:
+    found = tmp_path / "nightly.json"
+    run_command(
+        [
+            sys.executable, "-m", "benchmarks.nightly", "--rows", "1200", "2400", "--runs", "240", "--outcomes", "2400",
+            "--new", "20", "--rounds", "1", "--calls", "36", "--json", str(found),
+        ],
+        accepted=(0, 1),
+    )  # fmt: skip
+    numbers = json.loads(found.read_bytes())
+    assert [verdict["limit"] for verdict in numbers["verdicts"]] == [1.3, 1.3, 2, 2, 20]
+    assert set(numbers["calls"]) == set(READS)
+    assert all(night["blocks"] > 0 for nights in numbers["nights"].values() for night in nights)

@@ -187,7 +187,7 @@ final as (
         effect_size,
         share_of_variance,
         p_value,
-        least(1, min(p_value * comparison_count / place) over (
+        least(1, min(p_value * (comparison_count::double precision / place)) over (
             partition by project_id
             order by place desc
         )) as q_value

@@ -2,7 +2,7 @@
     config(
         unique_key=['project_id', 'session_id'],
         meta={'span': ['first_activity_date', 'last_activity_date']},
-        indexes=[{'columns': ['last_activity_date']}],
+        indexes=[{'columns': ['last_activity_date', 'project_id']}, {'columns': ['project_id', 'started_at']}],
     )
 }}
 

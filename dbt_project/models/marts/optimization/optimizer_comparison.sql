@@ -150,7 +150,9 @@ corrected as (
         comparison_id,
         optimizer_type,
         compared_with,
-        min(least(1, p_value * question_count / place)) over (partition by project_id order by place desc) as q_value
+        -- The factor is exactly 1 for the largest p: p times the count, divided by it again, might be below p.
+        min(least(1, p_value * (question_count::double precision / place)))
+            over (partition by project_id order by place desc) as q_value
     from questions
 
 ),

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -67,9 +68,10 @@ class RowBuilder:
         self._redactor = redactor
         self._key = key
         self._latest = now + AHEAD
-        self._name = _Remembered(self._redacted_name).__getitem__
+        # Nothing here refers back to the builder: a batch is gone with the last reference to it.
+        self._name = _Remembered(partial(_redacted_name, redactor)).__getitem__
         self._orphan_id = _Remembered(orphan_id).__getitem__
-        self._context = _Remembered(self._redacted_context).__getitem__
+        self._context = _Remembered(partial(_redacted_context, redactor)).__getitem__
         self._staged = StagedRows()
         self._moments: list[datetime] = []
         self._models: set[tuple[str, str | None]] = set()
@@ -248,12 +250,6 @@ class RowBuilder:
     def _refuse(self, origin: Origin, line: int, offset: int, reason: str, detail: str) -> None:
         self._quarantine(origin, BadLine(line=line, offset=offset, length=0, reason=reason, detail=detail, sample=b""))
 
-    def _redacted_name(self, value: str | None) -> str | None:
-        return None if value is None else self._redactor.text(value[:200]).replace("\x00", "\ufffd")
-
-    def _redacted_context(self, encoded: bytes) -> str:
-        return _json(self._redactor.tree(msgspec.json.decode(encoded)))
-
     def _id(self, value: str) -> str:
         """Ids of clients and back ends pass as they are; what looks like a secret, or like no id at all, is hashed."""
         if _KNOWN_ID.fullmatch(value):
@@ -271,6 +267,14 @@ class _Remembered(dict[T, R]):
     def __missing__(self, key: T) -> R:
         value = self[key] = self._make(key)
         return value
+
+
+def _redacted_name(redactor: Redactor, value: str | None) -> str | None:
+    return None if value is None else redactor.text(value[:200]).replace("\x00", "\ufffd")
+
+
+def _redacted_context(redactor: Redactor, encoded: bytes) -> str:
+    return _json(redactor.tree(msgspec.json.decode(encoded)))
 
 
 _KNOWN_ID = re.compile(r"(?:msg|req|toolu|srvtoolu|call|gen|chatcmpl)[_-][A-Za-z0-9_-]{1,100}|[0-9a-f-]{36}")

@@ -4,6 +4,7 @@ Several processes read and merge side by side; the database keeps them apart. A 
 process, because starting another one would cost more than it saves.
 """
 
+import gc
 import multiprocessing
 import time
 from collections import deque
@@ -267,6 +268,12 @@ def _may_fork() -> bool:
     return threads.is_dir() and len(list(threads.iterdir())) == 1
 
 
+def _collect_rarely() -> None:
+    """Records refer to each other in no circle, so looking for such among them is time lost."""
+    gc.freeze()
+    gc.set_threshold(100_000)
+
+
 def _serve(job: Any, pipe: Connection, inherited: Sequence[Connection]) -> None:
     """A worker process: takes groups until there are none left; an error travels back as itself.
 
@@ -279,6 +286,7 @@ def _serve(job: Any, pipe: Connection, inherited: Sequence[Connection]) -> None:
             from pipelines.ingest.worker import Worker
 
             worker = Worker(job, connection)
+            _collect_rarely()
             while (message := pipe.recv()) is not None:
                 group, known = message
                 pipe.send(

@@ -29,10 +29,10 @@ class Draft:
         self.good_lines = 0
         self.unknown: Counter[str] = Counter()
 
-    def set_aside(self, item: Item) -> None:
-        """Count a blank line, keep a bad one."""
-        if isinstance(item.value, BadLine):
-            self._bad.append(item.value)
+    def set_aside(self, line: BadLine | None) -> None:
+        """Keep a bad line, count a blank one."""
+        if line is not None:
+            self._bad.append(line)
         else:
             self._blank_lines += 1
 

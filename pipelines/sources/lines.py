@@ -1,7 +1,8 @@
 """Cuts a log into lines and lines into objects, in bounded memory, losing and inventing nothing.
 
-Protocol: :func:`read_objects` reads a binary stream in blocks, splits them at ``\\n`` only, decodes each line where it
-stands and gives one item a line: the object, ``None`` for a blank line, or a :class:`BadLine` that says what is wrong.
+Protocol: :func:`read_lines` reads a binary stream in blocks, splits them at ``\\n`` only and decodes each line where it
+stands: each gives the object, ``None`` for a blank line, or a :class:`BadLine` that says what is wrong;
+:func:`read_objects` gives the same as one :class:`Item` a line, for readers that look at each of them.
 A last line without its newline counts when it is a whole JSON object; otherwise the writer may still be at it, so it
 waits and nothing is said about it. A line above ``MAX_LINE_BYTES`` is drained, not kept.
 
@@ -12,6 +13,7 @@ tokens written beside it.
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -64,6 +66,19 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     value: Any
 
 
+class Lines(NamedTuple):
+    """Lines that follow each other, decoded; the same index in each list is the same line."""
+
+    first_number: int
+    offsets: list[int]
+    lines: list[bytes] | list[memoryview]
+    values: list[Any]
+
+    def item(self, index: int) -> Item:
+        """The line at ``index``, with its place in the file."""
+        return Item(self.offsets[index], self.first_number + index, self.lines[index], self.values[index])
+
+
 def read_objects(
     stream: BinaryIO,
     decode: Callable[[bytes | memoryview], T],
@@ -73,7 +88,22 @@ def read_objects(
     lines: int,
     head: bytes = b"",
 ) -> Iterator[Item]:
-    """One item a line of ``stream``, which stands at ``offset`` with ``lines`` lines before it.
+    """One item a line of ``stream``; see :func:`read_lines`."""
+    for read in read_lines(stream, decode, decode_leniently, offset=offset, lines=lines, head=head):
+        for index in range(len(read.values)):
+            yield read.item(index)
+
+
+def read_lines(
+    stream: BinaryIO,
+    decode: Callable[[bytes | memoryview], T],
+    decode_leniently: Callable[[bytes], T],
+    *,
+    offset: int,
+    lines: int,
+    head: bytes = b"",
+) -> Iterator[Lines]:
+    """The lines of ``stream``, which stands at ``offset`` with ``lines`` lines before it, some hundreds at a time.
 
     ``decode_leniently`` is asked for a line whose fields do not have the types that ``decode`` wants; it raises in
     its turn where the line needs them. Both may raise what msgspec raises. ``head`` holds bytes that were already
@@ -84,24 +114,33 @@ def read_objects(
         if block.too_long:
             detail = f"The line has {block.too_long} bytes; lines of up to {MAX_LINE_BYTES} bytes are read."
             bad = BadLine(number, offset, block.too_long, "line_too_long", detail, block.data)
-            yield Item(offset, number, block.data, bad)
+            yield Lines(number, [offset], [block.data], [bad])
             offset += block.too_long + 1
             number += 1
             continue
-        view, find, start = memoryview(block.data), block.data.find, 0
-        while (end := find(b"\n", start)) >= 0:
-            line = view[start:end]
-            value: Any
-            try:
-                value = decode(line)
-            except (ValueError, RecursionError):
-                value = _second_look(bytes(line), decode_leniently, number, offset)
-                if block.is_torn and isinstance(value, BadLine):
-                    return
-            yield Item(offset, number, line, value)
-            offset += end + 1 - start
-            number += 1
-            start = end + 1
+        offsets, parts = _split(block.data, offset)
+        try:
+            values: list[Any] = list(map(decode, parts))
+        except (ValueError, RecursionError):
+            places = zip(parts, count(number), offsets, strict=False)
+            values = [_decode_one(decode, decode_leniently, *place) for place in places]
+            if block.is_torn and isinstance(values[0], BadLine):
+                return
+        yield Lines(number, offsets, parts, values)
+        offset += len(block.data)
+        number += len(parts)
+
+
+def _split(data: bytes, offset: int) -> tuple[list[int], list[memoryview]]:
+    """Where each line of ``data`` begins in the file, and the line without its newline; nothing is copied."""
+    offsets: list[int] = []
+    parts: list[memoryview] = []
+    view, find, start = memoryview(data), data.find, 0
+    while (end := find(b"\n", start)) >= 0:
+        offsets.append(offset + start)
+        parts.append(view[start:end])
+        start = end + 1
+    return offsets, parts
 
 
 def _read_blocks(stream: BinaryIO, head: bytes) -> Iterator[Block]:
@@ -153,13 +192,23 @@ def bad_line(line: bytes | memoryview, error: Exception, number: int, offset: in
     return BadLine(number, offset, len(line), reason, detail, line[:SAMPLE_BYTES])
 
 
-def _second_look(line: bytes, decode: Callable[[bytes], T], number: int, offset: int) -> T | BadLine | None:
-    """What cannot be decoded at first sight: a blank line, one behind a byte order mark, an odd one, a bad one."""
+def _decode_one(
+    decode: Callable[[bytes | memoryview], T],
+    decode_leniently: Callable[[bytes], T],
+    part: memoryview,
+    number: int,
+    offset: int,
+) -> T | BadLine | None:
+    """The line, which may be a blank one, one behind a byte order mark, an odd one or a bad one."""
+    try:
+        return decode(part)
+    except (ValueError, RecursionError):
+        line = bytes(part)
     text = line.removeprefix(_BOM)
     if not text.strip():
         return None
     try:
-        return decode(text)
+        return decode_leniently(text)
     except (ValueError, RecursionError) as still:
         return bad_line(line, still, number, offset)
 

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import msgspec
 
 from pipelines.sources.draft import Draft
-from pipelines.sources.lines import UnusableLine, read_objects
+from pipelines.sources.lines import UnusableLine, read_lines
 from pipelines.sources.records import Chunk
 
-from .schema import Line, decode, decode_leniently
+from .schema import SILENT, Line, decode, decode_leniently
 from .transcript import Memory, Segment, Transcript
 
 
@@ -36,22 +36,28 @@ def read(
     transcript = Transcript(msgspec.convert(state, Memory), offset=offset, lines=lines)
     draft = Draft()
     chunk_start = offset
-    for item in read_objects(stream, decode, decode_leniently, offset=offset, lines=lines):
-        if type(item.value) is not Line:
-            draft.set_aside(item)
-            continue
-        try:
-            closed = transcript.add(item)
-        except (UnusableLine, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            draft.unusable(item, error)
-            continue
-        if closed is not None:
-            _add(draft, closed, is_last=False)
-            draft.unknown += closed.unknown
-            if item.offset - chunk_start >= chunk_bytes:
-                yield _chunk(draft, transcript, Counter())
-                draft, chunk_start = Draft(), item.offset
-        draft.good_lines += 1
+    for part in read_lines(stream, decode, decode_leniently, offset=offset, lines=lines):
+        for index, line in enumerate(part.values):
+            if type(line) is not Line:
+                draft.set_aside(line)
+                continue
+            if line.type in SILENT:
+                transcript.pass_over(line)
+                draft.good_lines += 1
+                continue
+            item = part.item(index)
+            try:
+                closed = transcript.add(item)
+            except (UnusableLine, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                draft.unusable(item, error)
+                continue
+            if closed is not None:
+                _add(draft, closed, is_last=False)
+                draft.unknown += closed.unknown
+                if item.offset - chunk_start >= chunk_bytes:
+                    yield _chunk(draft, transcript, Counter())
+                    draft, chunk_start = Draft(), item.offset
+            draft.good_lines += 1
     _add(draft, transcript.segment, is_last=True)
     yield _chunk(draft, transcript, transcript.segment.unknown)
 

@@ -16,6 +16,8 @@ PASSED_OVER = frozenset(
         "task-summary", "worktree-state", "content-replacement", "attribution-snapshot", "system",
     }
 )  # fmt: skip
+SILENT = PASSED_OVER - {"system"}
+"""Types whose lines never begin, carry or end anything; the others are looked at one by one."""
 _SHAPED = frozenset({"user", "assistant"})
 
 

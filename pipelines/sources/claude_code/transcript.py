@@ -78,17 +78,8 @@ class Transcript:
     def add(self, item: Item) -> Segment | None:
         """Take one line in; returns the segment that it closed, if it opened a new one."""
         line: Line = item.value
-        memory = self.memory
-        if memory.session_id is None:
-            memory.session_id = line.session_id
-        if memory.cwd is None:
-            memory.cwd = line.cwd
-        role = line.type
-        if role == "progress":
-            self._progress(line)
-            return None
-        if role is None:
-            role = role_of(line)
+        self._begin(line)
+        role = role_of(line)
         if role == "assistant":
             return self._assistant(item, line)
         if role == "user":
@@ -98,6 +89,21 @@ class Transcript:
         if role not in PASSED_OVER:
             self.segment.unknown[(role or "(no type)")[:64]] += 1
         return None
+
+    def pass_over(self, line: Line) -> None:
+        """Take in a line of a type that is ``SILENT``."""
+        memory = self.memory
+        if memory.session_id is None or memory.cwd is None:
+            self._begin(line)
+        if line.parent_tool_use_id is not None:
+            self._progress(line)
+
+    def _begin(self, line: Line) -> None:
+        memory = self.memory
+        if memory.session_id is None:
+            memory.session_id = line.session_id
+        if memory.cwd is None:
+            memory.cwd = line.cwd
 
     def _assistant(self, item: Item, line: Line) -> Segment | None:
         moment = moment_of(line)

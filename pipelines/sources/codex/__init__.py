@@ -39,7 +39,7 @@ def read(
     chunk_start = offset
     for item in read_objects(stream, decode, decode, offset=offset, lines=lines):
         if type(item.value) is not Line:
-            draft.set_aside(item)
+            draft.set_aside(item.value)
             continue
         try:
             closed = rollout.add(item)

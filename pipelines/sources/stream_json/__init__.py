@@ -61,7 +61,7 @@ def read(
     chunk_start = offset
     for item in read_objects(stream, decode, decode_leniently, offset=offset, lines=lines, head=head):
         if type(item.value) is not Line:
-            draft.set_aside(item)
+            draft.set_aside(item.value)
             continue
         if run.result is not None and _starts_run(item.value):
             _add(draft, run, fallback_time)
@@ -123,7 +123,7 @@ def _read_document(document: bytes, fallback_time: datetime) -> Chunk:
         for raw in messages:
             run.add(Item(0, 1, raw, decode_leniently(raw)))
     except (ValueError, RecursionError) as error:
-        draft.set_aside(Item(0, 1, document, bad_line(document, error, 1, 0)))
+        draft.set_aside(bad_line(document, error, 1, 0))
         return _chunk(draft, Run(0, 0), Memory(), Counter())
     for line in document.split(b"\n"):
         if line.strip():

@@ -18,6 +18,7 @@ from tests.killing import Workers, workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
+KILLS = 50 if "TRACEMILL_TEST_ENDURANCE" in os.environ else 10
 KILLS_BEFORE_A_WHOLE_RUN = 10
 
 _PREPARATION = """
@@ -61,9 +62,11 @@ def pending(dsn: str) -> list[tuple[int]]:
         ).fetchall()
 
 
-def check_killed_nights(wanted: int, nights: Workers, world: World) -> None:
-    """Kills as many nights at points drawn over a whole one: raw rows stay, the next night leaves the same marts."""
-    draw = random.Random(wanted)
+def test_a_nightly_run_killed_anywhere_loses_no_row_and_the_next_leaves_the_same_marts(
+    nights: Workers, world: World
+) -> None:
+    """Killed again and again, at points drawn over a whole run."""
+    draw = random.Random(KILLS)
     ingest.run([world.logs], dsn=world.dsn, settings=world.settings)
     assert nights.run()
     raw, marts = history.rows(world.dsn, *history.EXECUTIONS), fingerprints(world.dsn)
@@ -75,24 +78,12 @@ def check_killed_nights(wanted: int, nights: Workers, world: World) -> None:
     assert fingerprints(world.dsn) == marts
 
     kills = 0
-    while kills < wanted:
+    while kills < KILLS:
         touch(world.dsn)
-        for _ in range(min(KILLS_BEFORE_A_WHOLE_RUN, wanted - kills)):
+        for _ in range(min(KILLS_BEFORE_A_WHOLE_RUN, KILLS - kills)):
             if not nights.run(draw.uniform(0.01, whole), with_children=draw.random() < 0.5):
                 kills += 1
                 assert history.rows(world.dsn, *history.EXECUTIONS) == raw, f"kill {kills}"
         assert nights.run(), f"after {kills} kills"
         assert pending(world.dsn) == [(0,), (0,)]
         assert fingerprints(world.dsn) == marts, f"after {kills} kills"
-
-
-def test_a_nightly_run_killed_five_times_is_completed_by_the_next(nights: Workers, world: World) -> None:
-    check_killed_nights(5, nights, world)
-
-
-@pytest.mark.skipif(
-    "TRACEMILL_TEST_ENDURANCE" not in os.environ,
-    reason="takes about half an hour: set TRACEMILL_TEST_ENDURANCE=1",
-)
-def test_a_nightly_run_killed_fifty_times_is_completed_by_the_next(nights: Workers, world: World) -> None:
-    check_killed_nights(50, nights, world)

@@ -3,16 +3,14 @@
 Projects alpha (5 outcomes) and beta (7) have the same ids everywhere. ``analyst`` is a login that is a member of alpha.
 """
 
-import os
-from contextlib import ExitStack
-
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege, RaiseException, UniqueViolation
 
 from pipelines.database import connect
+from tests.attackers import WRITES, attackers
 from tests.evaluation_rows import TABLES, add, value
-from tests.evaluation_tenants import SHARED_IDS, fill, member
+from tests.evaluation_tenants import SHARED_IDS, fill
 
 OUTCOMES = {"alpha": 5, "beta": 7}
 VIEWS = ("raw.latest_config_versions", "raw.simulation_progress")
@@ -20,51 +18,20 @@ VIEWS = ("raw.latest_config_versions", "raw.simulation_progress")
 
 @pytest.fixture(scope="module")
 def world(migrated_database):
-    """DSNs of the owner, of a member of alpha and of a member of nothing."""
-    suffix = os.urandom(4).hex()
-    with migrated_database() as dsn, ExitStack() as logins:
+    with migrated_database() as dsn:
         with connect(dsn) as owner:
             fill(owner, OUTCOMES)
             owner.execute("select ops.ensure_embedding_index('test', 3)")
         with connect(dsn, autocommit=True) as owner:
             owner.execute("analyze")
-        alpha = logins.enter_context(member(dsn, f"alpha_{suffix}", "alpha"))
-        nobody = logins.enter_context(member(dsn, f"nobody_{suffix}"))
-        yield dsn, alpha, nobody
-
-
-@pytest.fixture
-def owner(world):
-    """Superuser; what is not committed is undone."""
-    with connect(world[0]) as opened:
-        yield opened
-        opened.rollback()
-
-
-@pytest.fixture
-def analyst(world):
-    """Member of alpha, as app_readonly."""
-    with connect(world[1], role="app_readonly", autocommit=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def service(world):
-    """Member of nothing, as app_user; becomes somebody with a token only."""
-    with connect(world[2], role="app_user", autocommit=True) as opened:
-        yield opened
-
-
-def take_token(world, connection, project):
-    with connect(world[0]) as owner:
-        token = value(owner, "select app.open_session(%s)", project)
-    connection.execute("select set_config('app.token', %s, false)", [token])
+        with attackers(dsn) as made:
+            yield made
 
 
 @pytest.mark.parametrize("table", [*TABLES, *VIEWS])
 def test_table_shows_own_rows_to_members_and_token_holders_and_nothing_to_others(world, analyst, service, table):
     assert value(service, f"select count(*) from {table}") == 0
-    take_token(world, service, "alpha")
+    world.give_token(service, "alpha")
     for connection in (analyst, service):
         assert connection.execute(f"select distinct project_id from {table}").fetchall() == [("alpha",)]
         assert (
@@ -77,12 +44,7 @@ def test_table_shows_own_rows_to_members_and_token_holders_and_nothing_to_others
     "attack",
     [
         "insert into {0} (project_id) select project_id from {0}",
-        "insert into {0} (project_id) values ('beta') on conflict do nothing",
-        "update {0} set project_id = 'beta'",
-        "delete from {0}",
-        "merge into {0} as t using {0} as s on true when matched then delete",
-        "truncate {0}",
-        "copy {0} from stdin",
+        *WRITES,
         "select * from {0} for update",
         "select * from {0} for key share",
         "do $$ begin lock table {0} in row exclusive mode; end $$",
@@ -91,7 +53,7 @@ def test_table_shows_own_rows_to_members_and_token_holders_and_nothing_to_others
     ],
 )
 def test_tenant_roles_write_nothing(world, table, attack):
-    with connect(world[1], role="app_admin", autocommit=True) as admin, pytest.raises(InsufficientPrivilege):
+    with connect(world.member, role="app_admin", autocommit=True) as admin, pytest.raises(InsufficientPrivilege):
         admin.execute(attack.format(table))
 
 
@@ -147,18 +109,18 @@ def test_plan_kept_for_one_project_serves_the_next_one_its_own_rows(world, servi
     service.execute("set plan_cache_mode = force_generic_plan")
     service.execute("prepare mine as select project_id, count(*) from raw.outcomes group by project_id")
     for project in ("alpha", "beta", "alpha"):
-        take_token(world, service, project)
+        world.give_token(service, project)
         assert service.execute("execute mine").fetchall() == [(project, OUTCOMES[project])]
     service.execute("select set_config('app.token', '', false)")
     assert service.execute("execute mine").fetchall() == []
 
 
 def test_cursor_opened_before_a_token_was_lost_holds_own_rows_only(world, service):
-    take_token(world, service, "alpha")
+    world.give_token(service, "alpha")
     service.execute("begin")
     service.execute("declare c cursor with hold for select project_id from raw.outcomes")
     service.execute("commit")
-    take_token(world, service, "beta")
+    world.give_token(service, "beta")
     assert {row for (row,) in service.execute("fetch all from c")} == {"alpha"}
 
 
@@ -229,7 +191,7 @@ def test_statistics_of_columns_are_hidden(analyst):
 def test_nothing_is_announced_to_those_who_listen(world, analyst):
     names = [name for (name,) in analyst.execute("select pg_listening_channels()")]
     analyst.execute("listen raw; listen outcomes; listen tracemill; listen audit_log; listen run_events")
-    with connect(world[0]) as owner:
+    with connect(world.dsn) as owner:
         add(owner, "raw.scenarios", project_id="beta", scenario_id="announced", name="Secret")
     assert names == []
     assert list(analyst.notifies(timeout=0.3)) == []

@@ -4,16 +4,13 @@ Projects alpha (5 runs) and beta (7) have the same ids everywhere. ``analyst`` i
 ``service`` one that is a member of nothing and acts by token.
 """
 
-import os
-from contextlib import ExitStack
-
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from pipelines.database import connect
+from tests.attackers import WRITES, attackers
 from tests.evaluation_rows import value
-from tests.evaluation_tenants import member
 from tests.optimization import Iteration, add_iterations, insert, iteration_row, register, stored
 from tests.optimization_tenants import TABLES, add_runs, run_id
 
@@ -22,52 +19,21 @@ RUNS = {"alpha": 5, "beta": 7}
 
 @pytest.fixture(scope="module")
 def world(migrated_database):
-    """DSNs of the owner, of a member of alpha and of a member of nothing."""
-    suffix = os.urandom(4).hex()
-    with migrated_database() as dsn, ExitStack() as logins:
+    with migrated_database() as dsn:
         with connect(dsn) as owner:
             register(owner, *RUNS)
             for project, count in RUNS.items():
                 add_runs(owner, project, count)
         with connect(dsn, autocommit=True) as owner:
             owner.execute("analyze raw.optimization_runs, raw.optimization_iterations, raw.optimization_samples")
-        alpha = logins.enter_context(member(dsn, f"tuner_{suffix}", "alpha"))
-        nobody = logins.enter_context(member(dsn, f"stranger_{suffix}"))
-        yield dsn, alpha, nobody
-
-
-@pytest.fixture
-def owner(world):
-    """Superuser; what is not committed is undone."""
-    with connect(world[0]) as opened:
-        yield opened
-        opened.rollback()
-
-
-@pytest.fixture
-def analyst(world):
-    """Member of alpha, as app_readonly."""
-    with connect(world[1], role="app_readonly", autocommit=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def service(world):
-    """Member of nothing, as app_user."""
-    with connect(world[2], role="app_user", autocommit=True) as opened:
-        yield opened
-
-
-def take_token(world, connection, project):
-    with connect(world[0]) as owner:
-        token = value(owner, "select app.open_session(%s)", project)
-    connection.execute("select set_config('app.token', %s, false)", [token])
+        with attackers(dsn) as made:
+            yield made
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_table_shows_own_rows_to_members_and_token_holders_and_nothing_to_others(world, analyst, service, table):
     assert value(service, f"select count(*) from {table}") == 0
-    take_token(world, service, "alpha")
+    world.give_token(service, "alpha")
     for connection in (analyst, service):
         assert connection.execute(f"select project_id, count(*) from {table} group by 1").fetchall() == [("alpha", 5)]
         assert value(connection, f"select count(*) from {table} as t where to_jsonb(t)::text ~ 'beta'") == 0
@@ -78,12 +44,7 @@ def test_table_shows_own_rows_to_members_and_token_holders_and_nothing_to_others
     "attack",
     [
         "insert into {0} select * from {0}",
-        "insert into {0} (project_id) values ('beta') on conflict do nothing",
-        "update {0} set project_id = 'beta'",
-        "delete from {0}",
-        "merge into {0} as t using {0} as s on true when matched then delete",
-        "truncate {0}",
-        "copy {0} from stdin",
+        *WRITES,
         "select * from {0} for update skip locked",
         "lock table {0} in share mode",
         "alter table {0} no force row level security",
@@ -100,7 +61,7 @@ def test_table_shows_own_rows_to_members_and_token_holders_and_nothing_to_others
     ],
 )
 def test_tenant_roles_write_and_define_nothing(world, table, attack):
-    with connect(world[1], role="app_admin", autocommit=True) as admin:
+    with connect(world.member, role="app_admin", autocommit=True) as admin:
         notices: list[str] = []
         admin.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
         with pytest.raises(psycopg.Error) as caught:
@@ -114,7 +75,7 @@ def test_functions_about_runs_answer_about_own_runs_though_ids_are_the_same(worl
     assert analyst.execute(summary, [run_id(3)]).fetchall() == [("alpha", "secret of alpha 3")]
     assert analyst.execute(summary, [run_id(7)]).fetchall() == [], "which only beta has"
     assert analyst.execute("select * from app.get_top_runs_by_score('beta')").fetchall() == []
-    take_token(world, service, "beta")
+    world.give_token(service, "beta")
     assert service.execute(summary, [run_id(7)]).fetchall() == [("beta", "secret of beta 7")]
     assert service.execute("select * from app.get_top_runs_by_score('alpha')").fetchall() == []
 
@@ -223,12 +184,12 @@ def test_cursor_sees_own_rows_and_keeps_to_them_when_the_role_changes(world, ana
     with analyst.transaction():
         analyst.execute("declare runs scroll cursor for select project_id from raw.optimization_runs")
         analyst.execute("set local role app_admin")
-        take_token(world, analyst, "alpha")
+        world.give_token(analyst, "alpha")
         assert analyst.execute("fetch all from runs").fetchall() == [("alpha",)] * 5
 
 
 def test_membership_and_token_add_up_to_what_their_holder_may_see_and_no_more(world, analyst):
-    take_token(world, analyst, "beta")
+    world.give_token(analyst, "beta")
     assert analyst.execute(
         "select project_id, count(*) from raw.optimization_runs group by 1 order by 1"
     ).fetchall() == [
@@ -278,7 +239,7 @@ def test_statistics_of_columns_are_hidden(analyst):
 
 
 def test_texts_of_statements_that_others_ran_are_hidden(world, analyst):
-    with connect(world[0], autocommit=True) as owner:
+    with connect(world.dsn, autocommit=True) as owner:
         owner.execute("select 'canary of beta' from raw.optimization_runs where project_id = 'beta'")
     for view in ("pg_stat_statements", "pg_stat_activity"):
         assert value(analyst, f"select count(*) from {view} where query like '%canary of ' || 'beta%'") == 0

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 HEAD_BYTES = 256 * 1024
+FEW_LINES_BYTES = 8 * 1024
+"""Of most logs they tell as much as the whole head."""
 _IDENTITY_BYTES = 4096
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -76,11 +78,11 @@ def keyed_hash(key: bytes, *parts: str | bytes) -> str:
     return hmac.digest(key, joined, "sha256")[:16].hex()
 
 
-def read_head(path: Path) -> bytes:
+def read_head(path: Path, size: int = HEAD_BYTES) -> bytes:
     """First bytes of the file, decompressed. Raises Unreadable."""
     with _opened(path) as stream:
         try:
-            return stream.read(HEAD_BYTES)
+            return stream.read(size)
         except Exception as error:
             raise Unreadable(f"it cannot be decompressed ({error}); is it complete?") from error
 

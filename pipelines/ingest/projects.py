@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from pipelines.ingest.files import HEAD_BYTES
+from pipelines.ingest.files import FEW_LINES_BYTES, HEAD_BYTES, read_head
 from pipelines.ingest.redaction import Redactor
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -76,8 +76,9 @@ def directory_of_session(path: Path, head: bytes) -> str | None:
     """Working directory in which the session of the log at ``path`` was started; subagents belong to their parent's."""
     parent = parent_log(path)
     if parent is not None:
-        with parent.open("rb") as stream:
-            return start_directory(stream.read(HEAD_BYTES)) or start_directory(head)
+        for size in (FEW_LINES_BYTES, HEAD_BYTES):
+            if directory := start_directory(read_head(parent, size)):
+                return directory
     return start_directory(head)
 
 

@@ -27,6 +27,8 @@ from pipelines.sources.records import Chunk
 BATCH_ROWS = 20_000
 BATCH_BYTES = 64 << 20
 
+_TOLD_BY_ANY_LINE = frozenset({"claude_code", "codex"})
+
 Advance = Callable[[int, int], None]
 """Called with files and bytes done since the last call."""
 
@@ -82,6 +84,14 @@ def load_what_workers_share() -> None:
     prices.load()
 
 
+def _head_of(path: Path) -> bytes:
+    """The file's beginning; no more of it than what tells its format and its folder. Raises files.Unreadable."""
+    head = files.read_head(path, files.FEW_LINES_BYTES)
+    if detect(head) in _TOLD_BY_ANY_LINE and projects.start_directory(head) is not None:
+        return head
+    return files.read_head(path)
+
+
 class Worker:
     """One connection, one batch at a time."""
 
@@ -122,7 +132,7 @@ class Worker:
     def _begin(self, file: LogFile, known: dict[str, LedgerEntry], report: IngestReport) -> _Reading | None:
         path = self._shown(file.path)
         try:
-            head = files.read_head(file.path)
+            head = _head_of(file.path)
         except files.Unreadable as error:
             report.files_by_state["failed"] += 1
             report.problems.append(Problem(path, "unreadable", f"{path} was not read: {error}"))

@@ -14,6 +14,7 @@ from pipelines.sources.lines import Item, bad_line
 from pipelines.sources.records import BadLine, Chunk, Execution, ModelRequest, ToolCall
 from pipelines.sources.responses import Key
 
+_NUL = b"\\u0000"
 _as_json = msgspec.json.Encoder().encode
 
 
@@ -42,17 +43,19 @@ class Draft:
 
     def add(self, execution: Execution | None, requests: Iterable[ModelRequest], tools: Iterable[ToolCall]) -> None:
         """Records of one segment; those of an identity seen before replace it, except for what first sight fixes."""
-        if execution is not None:
-            if _replace_nul(execution):
+        requests, tools = list(requests), list(tools)
+        if _NUL in _as_json((execution, requests, tools)):
+            for record in (*requests, *tools):
+                _replace_nul(record)
+            if execution is not None and _replace_nul(execution):
                 execution.output["nul_replaced"] = True
+        if execution is not None:
             self._executions[execution.id] = execution
         for request in requests:
-            _replace_nul(request)
             key = (request.message_id, request.request_id)
             known = self._requests.get(key)
             self._requests[key] = request if known is None else merged(known, request)
         for call in tools:
-            _replace_nul(call)
             self._tools[call.tool_use_id] = call
 
     def chunk(
@@ -62,7 +65,7 @@ class Draft:
         return Chunk(
             offset=offset,
             lines=lines,
-            state=_without_nul(state),
+            state=_without_nul(state) if _NUL in _as_json(state) else state,
             executions=list(self._executions.values()),
             requests=list(self._requests.values()),
             tool_calls=list(self._tools.values()),
@@ -85,8 +88,6 @@ def merged(known: ModelRequest, later: ModelRequest) -> ModelRequest:
 
 def _replace_nul(record: Execution | ModelRequest | ToolCall) -> bool:
     """Make the texts of ``record`` fit to be stored; True when one had to be changed."""
-    if b"\\u0000" not in _as_json(record):
-        return False
     changed = False
     for name in record.__struct_fields__:
         value = getattr(record, name)

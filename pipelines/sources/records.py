@@ -70,7 +70,7 @@ class Execution(msgspec.Struct):
     reported_usage: list[ReportedUsage] | None = None
 
 
-class ModelRequest(msgspec.Struct, gc=False):
+class ModelRequest(msgspec.Struct, gc=False, omit_defaults=True):
     """One API response: its lines folded, the one with the largest output kept."""
 
     message_id: str
@@ -101,7 +101,7 @@ class ModelRequest(msgspec.Struct, gc=False):
     line_count: int = 1
 
 
-class ToolCall(msgspec.Struct, gc=False):
+class ToolCall(msgspec.Struct, gc=False, omit_defaults=True):
     """One tool use, paired with its result."""
 
     tool_use_id: str

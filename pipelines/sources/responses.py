@@ -86,7 +86,7 @@ class Sighting(msgspec.Struct, gc=False):
     characters: int = 0
 
 
-class Response(msgspec.Struct, gc=False):
+class Response(msgspec.Struct, gc=False, omit_defaults=True):
     """A response as far as its lines were seen."""
 
     request: ModelRequest

@@ -33,7 +33,7 @@ _AGENT_TOOLS = frozenset({"Agent", "Task", "Skill"})
 _INLINE_AGENT = "inline"
 
 
-class Memory(msgspec.Struct):
+class Memory(msgspec.Struct, omit_defaults=True):
     """What is known where a segment starts."""
 
     cwd: str | None = None

@@ -45,7 +45,8 @@ class Draft:
         """Records of one segment; those of an identity seen before replace it, except for what first sight fixes."""
         requests, tools = list(requests), list(tools)
         if _NUL in _as_json((execution, requests, tools)):
-            for record in (*requests, *tools):
+            records: list[ModelRequest | ToolCall] = [*requests, *tools]
+            for record in records:
                 _replace_nul(record)
             if execution is not None and _replace_nul(execution):
                 execution.output["nul_replaced"] = True

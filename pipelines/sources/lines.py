@@ -32,7 +32,7 @@ Reason = Literal[
 
 T = TypeVar("T")
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -204,7 +204,7 @@ def _decode_one(
         return decode(part)
     except (ValueError, RecursionError):
         line = bytes(part)
-    text = line.removeprefix(_BOM)
+    text = line.removeprefix(BOM)
     if not text.strip():
         return None
     try:

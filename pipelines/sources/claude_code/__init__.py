@@ -41,7 +41,7 @@ def read(
             if type(line) is not Line:
                 draft.set_aside(line)
                 continue
-            if line.type in SILENT:
+            if line.type in SILENT and transcript.has_begun:
                 transcript.pass_over(line)
                 draft.good_lines += 1
                 continue

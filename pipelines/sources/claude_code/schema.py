@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.sources.lines import UnusableLine, in_utc
+from pipelines.sources.lines import BOM, UnusableLine, in_utc
 from pipelines.sources.responses import Message, Usd
 
 # Lines of these types are understood and hold nothing to keep beyond what _SHAPED ones say.
@@ -28,11 +28,6 @@ class Line(msgspec.Struct, gc=False, rename="camel"):
     timestamp: datetime | None = None
     session_id: str | None = None
     uuid: str | None = None
-    cwd: str | None = None
-    git_branch: str | None = None
-    version: str | None = None
-    entrypoint: str | None = None
-    permission_mode: str | None = None
     prompt_id: str | None = None
     request_id: str | None = None
     agent_id: str | None = None
@@ -51,6 +46,16 @@ class Line(msgspec.Struct, gc=False, rename="camel"):
     data: msgspec.Raw = msgspec.Raw()
 
 
+class Setting(msgspec.Struct, gc=False, rename="camel"):
+    """Where and with what a line was written. Nearly every line says it, and few are asked."""
+
+    cwd: str | None = None
+    git_branch: str | None = None
+    version: str | None = None
+    entrypoint: str | None = None
+    permission_mode: str | None = None
+
+
 class AgentProgress(msgspec.Struct, gc=False, rename="camel"):
     """``data`` of a progress line, and what a tool's result says, about the subagent at work."""
 
@@ -63,6 +68,7 @@ class _Kind(msgspec.Struct, gc=False):
 
 
 decode = msgspec.json.Decoder(Line).decode
+_decode_setting = msgspec.json.Decoder(Setting).decode
 _decode_kind = msgspec.json.Decoder(_Kind).decode
 _decode_progress = msgspec.json.Decoder(AgentProgress).decode
 
@@ -76,6 +82,11 @@ def decode_leniently(line: bytes) -> Line:
         if not isinstance(kind, str) or kind in _SHAPED:
             raise
         return Line(type=kind)
+
+
+def setting_of(line: bytes | memoryview) -> Setting:
+    """What ``line``, which was decoded before, says of its setting; raises what msgspec raises."""
+    return _decode_setting(bytes(line).removeprefix(BOM))
 
 
 def agent_id_in(raw: msgspec.Raw) -> str | None:

@@ -9,6 +9,7 @@ be written as JSON; what it holds is never changed afterwards, only replaced. Re
 the same memory as reading it in parts, which is why both give the same records.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable
 from copy import copy
@@ -23,7 +24,7 @@ from pipelines.sources.records import Execution, Kind, ToolCall, stable_uuid
 from pipelines.sources.responses import Key, Message, Response, Sighting, first_sight, key_of
 
 from .execution import OpenExecution
-from .schema import PASSED_OVER, Line, agent_id_in, moment_of, role_of
+from .schema import SILENT, Line, agent_id_in, moment_of, role_of, setting_of
 from .typed_text import OPENING, Text, understand
 
 _PROMPTS_REMEMBERED = 8
@@ -71,6 +72,8 @@ class Transcript:
 
     def __init__(self, memory: Memory, *, offset: int, lines: int) -> None:
         self.memory = memory
+        self.has_begun = False
+        """Session and working directory are known."""
         self.segment = Segment(offset, lines, copy(memory))
         self._responses = {_key(response): response for response in memory.responses}
         self._tools = {call.tool_use_id: call for call in memory.tools}
@@ -78,7 +81,8 @@ class Transcript:
     def add(self, item: Item) -> Segment | None:
         """Take one line in; returns the segment that it closed, if it opened a new one."""
         line: Line = item.value
-        self._begin(line)
+        if not self.has_begun:
+            self._begin(item, line)
         role = role_of(line)
         if role == "assistant":
             return self._assistant(item, line)
@@ -86,38 +90,42 @@ class Transcript:
             return self._user(item, line)
         if role == "system":
             return self._system(item, line)
-        if role not in PASSED_OVER:
+        if role in SILENT:
+            self.pass_over(line)
+        else:
             self.segment.unknown[(role or "(no type)")[:64]] += 1
         return None
 
     def pass_over(self, line: Line) -> None:
-        """Take in a line of a type that is ``SILENT``."""
-        memory = self.memory
-        if memory.session_id is None or memory.cwd is None:
-            self._begin(line)
-        if line.parent_tool_use_id is not None:
-            self._progress(line)
+        """Take in a line of a type that is ``SILENT``, once the transcript ``has_begun``."""
+        if line.parent_tool_use_id is None:
+            return
+        call = self._tool(line.parent_tool_use_id)
+        if call is not None and call.tool_name in _AGENT_TOOLS and call.spawned_agent_id is None:
+            call.spawned_agent_id = agent_id_in(line.data)
 
-    def _begin(self, line: Line) -> None:
+    def _begin(self, item: Item, line: Line) -> None:
         memory = self.memory
         if memory.session_id is None:
             memory.session_id = line.session_id
         if memory.cwd is None:
-            memory.cwd = line.cwd
+            with contextlib.suppress(ValueError, RecursionError):
+                memory.cwd = setting_of(item.line).cwd
+        self.has_begun = memory.session_id is not None and memory.cwd is not None
 
     def _assistant(self, item: Item, line: Line) -> Segment | None:
         moment = moment_of(line)
         message = line.message or Message()
         blocks = blocks_of(message.content)
-        closed = None
-        if not _is_of_agent(line) and self.segment.execution is None:
+        closed, of_agent = None, _is_of_agent(line)
+        if not of_agent and self.segment.execution is None:
             closed = self._open(item, line, moment, "orphan", Text("prompt"))
         segment = self.segment
         if line.uuid is not None:
             if line.uuid in segment.seen:
                 return closed
             segment.seen.add(line.uuid)
-        execution = self._execution_at(line, moment)
+        execution = None if of_agent else self._execution_at(line, moment)
         characters = describe(blocks, execution.record.output if execution else {})
         sighting = self._sighting(item, line, moment, execution, characters)
         self._fold(message, sighting)
@@ -181,13 +189,8 @@ class Transcript:
             execution.answered_locally(text)
             execution.reached(moment)
 
-    def _progress(self, line: Line) -> None:
-        call = self._tool(line.parent_tool_use_id)
-        if call is not None and call.tool_name in _AGENT_TOOLS and call.spawned_agent_id is None:
-            call.spawned_agent_id = agent_id_in(line.data)
-
     def _settle(self, result: Block, line: Line, moment: datetime) -> None:
-        call = self._tool(result.tool_use_id)
+        call = self._tool(result.tool_use_id) if result.tool_use_id is not None else None
         if call is None or call.status != "unanswered":
             return
         settle(call, result, at=moment)
@@ -195,6 +198,7 @@ class Transcript:
             call.spawned_agent_id = agent_id_in(line.tool_use_result) or call.spawned_agent_id
 
     def _open(self, item: Item, line: Line, moment: datetime, kind: Kind, text: Text) -> Segment:
+        setting = setting_of(item.line)
         closed, memory = self._close(), self.memory
         before = copy(memory)
         memory.executions += 1
@@ -210,8 +214,10 @@ class Transcript:
             sequence=memory.executions,
             command=text.command,
             command_name=text.name,
-            workspace=_present(cwd=line.cwd, git_branch=line.git_branch),
-            session=_present(version=line.version, entrypoint=line.entrypoint, permission_mode=line.permission_mode),
+            workspace=_present(cwd=setting.cwd, git_branch=setting.git_branch),
+            session=_present(
+                version=setting.version, entrypoint=setting.entrypoint, permission_mode=setting.permission_mode
+            ),
             output={},
         )
         memory.prompt_id = stable_uuid(line.prompt_id) if line.prompt_id and kind != "bash" else None
@@ -250,11 +256,9 @@ class Transcript:
         return closed
 
     def _execution_at(self, line: Line, moment: datetime) -> OpenExecution | None:
-        """The execution that a line of the model belongs to; None for a late copy of an earlier execution's answer."""
+        """The execution that a line of the main conversation belongs to; None for a late copy of an answer."""
         execution = self.segment.execution
-        if _is_of_agent(line) or execution is None:
-            return None
-        if moment < execution.record.timestamp and line.message is not None:
+        if execution is not None and moment < execution.record.timestamp and line.message is not None:
             known = {response.request.message_id for response in self.memory.responses}
             if line.message.id is not None and line.message.id in known:
                 return None
@@ -263,7 +267,9 @@ class Transcript:
     def _sighting(
         self, item: Item, line: Line, moment: datetime, execution: OpenExecution | None, characters: int
     ) -> Sighting:
-        agent_id = line.agent_id if _is_of_agent(line) else _INLINE_AGENT if line.is_sidechain else None
+        agent_id = None
+        if line.is_sidechain:
+            agent_id = _INLINE_AGENT if line.agent_id is None else line.agent_id
         return Sighting(
             offset=item.offset,
             line_id=line.uuid or f"{line.session_id}:{moment.isoformat()}",
@@ -306,15 +312,10 @@ class Transcript:
                 agent_id=seen.agent_id,
             )
 
-    def _tool(self, tool_use_id: str | None) -> ToolCall | None:
-        if tool_use_id is None:
-            return None
-        tools = self.segment.tools
-        if tool_use_id in tools:
-            return tools[tool_use_id]
-        if tool_use_id not in self._tools:
-            return None
-        call = tools[tool_use_id] = copy(self._tools[tool_use_id])
+    def _tool(self, tool_use_id: str) -> ToolCall | None:
+        call = self.segment.tools.get(tool_use_id)
+        if call is None and (remembered := self._tools.get(tool_use_id)) is not None:
+            call = self.segment.tools[tool_use_id] = copy(remembered)
         return call
 
 

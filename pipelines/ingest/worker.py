@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psycopg
@@ -79,9 +80,11 @@ class _Batch:
 
 
 def load_what_workers_share() -> None:
-    """Loads the rules of redaction and the price lists, which otherwise wait for the first text and model."""
-    engine.load()
+    """Loads the rules of redaction and, meanwhile, the price lists; both otherwise wait for their first use."""
+    rules = Thread(target=engine.load)
+    rules.start()
     prices.load()
+    rules.join()
 
 
 def _head_of(path: Path) -> bytes:

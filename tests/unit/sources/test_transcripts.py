@@ -311,3 +311,19 @@ def test_times_without_or_with_another_zone_are_utc():
         Transcript().user("a", timestamp="2026-03-02T10:00:00").user("b", timestamp="2026-03-02T11:30:00+01:30")
     )
     assert {e.timestamp for e in records.listed} == {START + timedelta(hours=1)}
+
+
+def test_a_setting_of_odd_shape_matters_only_where_something_is_opened():
+    log = Transcript().user("Go", gitBranch=7).event("progress", cwd=[1]).user("On").assistant(text("Yes."), version={})
+    records = read(bytes(log))
+    assert [execution.command for execution in records.listed] == ["On"]
+    assert [bad.reason for bad in records.bad.values()] == ["unexpected_shape"]
+    assert records.listed[0].workspace == {"cwd": "/work/shop", "git_branch": "main"}
+    assert len(records.requests) == 1
+
+
+def test_what_a_chunk_hands_on_names_only_what_is_known():
+    [chunk] = chunks_of(bytes(Transcript().user("Go").assistant(text("Yes."), tool("t-1"))))
+    [again] = chunks_of(bytes(Transcript().user("Go").assistant(tool("t-1")).user("On")))[-1:]
+    assert chunk.state == {"session_id": "5e551014-0000-4000-8000-000000000001", "cwd": "/work/shop"}
+    assert None not in again.state["tools"][0].values()

@@ -27,6 +27,7 @@ GROUP_BYTES = 64 << 20
 """Files that go to a worker together: a merge costs its planning, however few rows it has."""
 GROUPS_PER_WORKER = 4
 """At least, so that no worker waits long for the last one."""
+SECONDS_BETWEEN_MESSAGES = 0.1
 ALONE_BYTES = 16 << 20
 """Below this, one process does the work."""
 
@@ -268,6 +269,27 @@ def _may_fork() -> bool:
     return threads.is_dir() and len(list(threads.iterdir())) == 1
 
 
+class _Messenger:
+    """Tells the parent how far the work is, a few times a second: for each message two processes change places."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._files = self._bytes = 0
+        self._next = 0.0
+
+    def __call__(self, files_done: int, bytes_done: int) -> None:
+        self._files += files_done
+        self._bytes += bytes_done
+        if time.monotonic() >= self._next:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tells what is left to tell."""
+        self._pipe.send((self._files, self._bytes))
+        self._files = self._bytes = 0
+        self._next = time.monotonic() + SECONDS_BETWEEN_MESSAGES
+
+
 def _collect_rarely() -> None:
     """Records refer to each other in no circle, so looking for such among them is time lost."""
     gc.freeze()
@@ -287,11 +309,12 @@ def _serve(job: Any, pipe: Connection, inherited: Sequence[Connection]) -> None:
 
             worker = Worker(job, connection)
             _collect_rarely()
+            advance = _Messenger(pipe)
             while (message := pipe.recv()) is not None:
                 group, known = message
-                pipe.send(
-                    worker.ingest(group, known, lambda files_done, bytes_done: pipe.send((files_done, bytes_done)))
-                )
+                report = worker.ingest(group, known, advance)
+                advance.flush()
+                pipe.send(report)
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
     except BaseException as error:

@@ -33,7 +33,7 @@ from tests.monitored import acting_as, add_executions, rows
 NOW = datetime.now(UTC)
 YESTERDAY = NOW.date() - timedelta(days=1)
 SPARE_BYTES = 20_000_000
-CONNECTIONS = 80
+CONNECTIONS = 110
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def warehouse(
     ):
         (size,) = owner.execute("select pg_database_size(current_database())").fetchone()
         limits = {
-            "alert_database_size_bytes": size + SPARE_BYTES, "alert_connection_share": 0.35, "alert_slow_query_ms": 50
+            "alert_database_size_bytes": size + SPARE_BYTES, "alert_connection_share": 0.5, "alert_slow_query_ms": 50
         }  # fmt: skip
         made = Warehouse(replace(monitored, database_url=dsn), owner, platform, json.dumps(limits))
         made.rebuild("v_alerts", "v_slow_queries")
@@ -220,7 +220,7 @@ def connection_use(warehouse: Warehouse) -> Iterator[Firing]:
         for _ in range(CONNECTIONS):
             stack.enter_context(connect(warehouse.settings.database_url or ""))
         used = pytest.approx(CONNECTIONS + 30, abs=30)
-        yield Firing("connection_use:*:server", evidence={"connections": used, "limit": 200, "limit_share": 0.35})
+        yield Firing("connection_use:*:server", evidence={"connections": used, "limit": 200, "limit_share": 0.5})
     for _ in range(100):  # a server notices at its leisure that somebody has gone
         (left,) = warehouse.owner.execute("select sum(numbackends) from pg_stat_database").fetchone()
         if left < CONNECTIONS / 2:

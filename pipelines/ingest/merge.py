@@ -20,6 +20,10 @@ from pipelines.ingest.rows import Row, StagedRows
 
 _SQL = Path(__file__).parent / "sql"
 
+_ANY_REPORT = (
+    "select from staged_executions where reported_usage is not null "
+    "union all select from known_executions where reported_usage is not null limit 1"
+)
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('tracemill.project.' || %s, 0))"
 
 
@@ -89,7 +93,7 @@ def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict
         lock_projects(connection, project_ids)
         for step in ("match", "find_owners", "merge_requests", "merge_tool_calls", "find_executions"):
             connection.execute(_statements(step))
-        if connection.execute("select from reported_usages limit 1").fetchone() is not None:
+        if connection.execute(_ANY_REPORT).fetchone() is not None:
             connection.execute(_statements("settle_remainders"))
         connection.execute(_statements("total_executions"))
         connection.execute(_statements("merge_executions"))

@@ -2,34 +2,35 @@
 -- tool use that started the subagent, else the last command of the session before it. Work already stored is
 -- looked at again when its session is touched, because the parent's log may arrive later.
 
-insert into touched_sessions (project_id, session_ids)
-select
-    project_id,
-    array_agg(distinct session_id) as session_ids
-from (
-    select
-        project_id,
-        session_id
-    from staged_executions
-    group by project_id, session_id
-    union all
-    select
-        project_id,
-        session_id
-    from staged_requests
-    group by project_id, session_id
-    union all
-    select
-        project_id,
-        session_id
-    from staged_tool_calls
-    group by project_id, session_id
-) as touched
-where session_id is not null
-group by project_id;
-
 insert into owners (table_id, row_id, is_stored, old_execution_id, execution_id)
 with
+touched_sessions as materialized (
+    select
+        project_id,
+        array_agg(distinct session_id) as session_ids
+    from (
+        select
+            project_id,
+            session_id
+        from staged_executions
+        group by project_id, session_id
+        union all
+        select
+            project_id,
+            session_id
+        from staged_requests
+        group by project_id, session_id
+        union all
+        select
+            project_id,
+            session_id
+        from staged_tool_calls
+        group by project_id, session_id
+    ) as touched
+    where session_id is not null
+    group by project_id
+),
+
 -- Without an agent there is no common origin: each moment is looked at by itself.
 unowned as materialized (
     select

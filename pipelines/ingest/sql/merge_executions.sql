@@ -1,134 +1,140 @@
 -- One row per execution: what all its sights say of it, and the totals of the work that it owns.
 
-insert into execution_candidates
-select
-    x.project_id,
-    x.target_id as id,
-    false as is_stored,
-    s.timestamp,
-    s.batch_id,
-    s.execution_sequence,
-    s.kind,
-    s.command_raw,
-    s.command_base,
-    s.command_args,
-    s.command_features,
-    s.pattern_signature,
-    s.workspace_context,
-    s.session_context,
-    s.session_id,
-    s.device_id,
-    array[s.source] as sources,
-    s.source_file_key,
-    s.source_line,
-    s.ended_at,
-    s.status,
-    s.status_reason,
-    s.error_message,
-    s.execution_time_ms,
-    s.reported_usage,
-    s.output_characteristics,
-    s.ctid as place
-from staged_executions as s
-inner join execution_targets as x on s.project_id = x.project_id and s.id = x.id
-union all
-select
-    project_id,
-    id,
-    true as is_stored,
-    timestamp,
-    batch_id,
-    execution_sequence,
-    kind,
-    command_raw,
-    command_base,
-    command_args,
-    command_features,
-    pattern_signature,
-    workspace_context,
-    session_context,
-    session_id,
-    device_id,
-    sources,
-    source_file_key,
-    source_line,
-    ended_at,
-    status,
-    status_reason,
-    error_message,
-    execution_time_ms,
-    reported_usage,
-    output_characteristics,
-    null::tid as place
-from known_executions;
-
--- Work whose command is in no log gets an execution of its own, one per session.
-insert into execution_candidates
-select
-    w.project_id,
-    w.execution_id,
-    false,
-    min(w.timestamp),
-    null,
-    null,
-    'orphan',
-    '',
-    null,
-    null,
-    null,
-    'v1:orphan',
-    '{}',
-    '{}',
-    min(w.session_id),
-    coalesce(nullif(current_setting('app.device_id', true), ''), 'unknown'),
-    array[min(w.source)],
-    min(w.source_file_key),
-    0,
-    max(w.timestamp),
-    'completed',
-    'command_not_in_logs',
-    null,
-    0,
-    null,
-    '{}',
-    null
-from (
-    select
-        t.project_id,
-        t.execution_id
-    from execution_totals as t
-    where
-        t.execution_id < '00000001-0000-0000-0000-000000000000'
-        and not exists(
-            select from execution_candidates as c
-            where c.project_id = t.project_id and c.id = t.execution_id
-        )
-) as orphan
-cross join lateral (
-    select
-        r.project_id,
-        r.execution_id,
-        r.timestamp,
-        r.session_id,
-        r.source,
-        r.source_file_key
-    from raw.model_requests as r
-    where r.project_id = orphan.project_id and r.execution_id = orphan.execution_id
-    union all
-    select
-        r.project_id,
-        r.execution_id,
-        r.timestamp,
-        r.session_id,
-        r.source,
-        r.source_file_key
-    from raw.tool_calls as r
-    where r.project_id = orphan.project_id and r.execution_id = orphan.execution_id
-) as w
-group by w.project_id, w.execution_id;
-
 insert into settled_executions
 with
+seen as materialized (
+    select
+        x.project_id,
+        x.target_id as id,
+        false as is_stored,
+        s.timestamp,
+        s.batch_id,
+        s.execution_sequence,
+        s.kind,
+        s.command_raw,
+        s.command_base,
+        s.command_args,
+        s.command_features,
+        s.pattern_signature,
+        s.workspace_context,
+        s.session_context,
+        s.session_id,
+        s.device_id,
+        array[s.source] as sources,
+        s.source_file_key,
+        s.source_line,
+        s.ended_at,
+        s.status,
+        s.status_reason,
+        s.error_message,
+        s.execution_time_ms,
+        s.reported_usage,
+        s.output_characteristics,
+        s.ctid as place
+    from staged_executions as s
+    inner join execution_targets as x on s.project_id = x.project_id and s.id = x.id
+    union all
+    select
+        project_id,
+        id,
+        true as is_stored,
+        timestamp,
+        batch_id,
+        execution_sequence,
+        kind,
+        command_raw,
+        command_base,
+        command_args,
+        command_features,
+        pattern_signature,
+        workspace_context,
+        session_context,
+        session_id,
+        device_id,
+        sources,
+        source_file_key,
+        source_line,
+        ended_at,
+        status,
+        status_reason,
+        error_message,
+        execution_time_ms,
+        reported_usage,
+        output_characteristics,
+        null::tid as place
+    from known_executions
+),
+
+-- Work whose command is in no log gets an execution of its own, one per session.
+execution_candidates as materialized (
+    select * from seen
+    union all
+    select
+        w.project_id,
+        w.execution_id,
+        false,
+        min(w.timestamp),
+        null,
+        null,
+        'orphan',
+        '',
+        null,
+        null,
+        null,
+        'v1:orphan',
+        '{}',
+        '{}',
+        min(w.session_id),
+        coalesce(nullif(current_setting('app.device_id', true), ''), 'unknown'),
+        array[min(w.source)],
+        min(w.source_file_key),
+        0,
+        max(w.timestamp),
+        'completed',
+        'command_not_in_logs',
+        null,
+        0,
+        null,
+        '{}',
+        null
+    from (
+        select
+            t.project_id,
+            t.execution_id
+        from execution_totals as t
+        where
+            t.execution_id < '00000001-0000-0000-0000-000000000000'
+            and not exists(
+                select from seen as c
+                where c.project_id = t.project_id and c.id = t.execution_id
+            )
+    ) as orphan
+    cross join lateral (
+        select
+            r.project_id,
+            r.execution_id,
+            r.timestamp,
+            r.session_id,
+            r.source,
+            r.source_file_key
+        from raw.model_requests as r
+        where r.execution_id = orphan.execution_id
+        union all
+        select
+            r.project_id,
+            r.execution_id,
+            r.timestamp,
+            r.session_id,
+            r.source,
+            r.source_file_key
+        from raw.tool_calls as r
+        where r.execution_id = orphan.execution_id
+        offset 0
+    ) as w
+    where w.project_id = orphan.project_id
+    group by w.project_id, w.execution_id
+),
+
 conversations as materialized (
     select distinct on (project_id, id) *
     from execution_candidates

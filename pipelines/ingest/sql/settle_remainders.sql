@@ -2,17 +2,99 @@
 -- in the logs is one more row per model, so that tokens and cost add up to what the client reported; the row shrinks as
 -- more responses arrive from other files.
 
+create temporary table reported_usages on commit drop as
+select
+    e.project_id,
+    e.execution_id,
+    e.timestamp,
+    e.session_id,
+    e.source_file_key,
+    u.model,
+    coalesce(u.input_tokens, 0) as input_tokens,
+    coalesce(u.cache_creation_tokens, 0) as cache_creation_tokens,
+    coalesce(u.cache_read_tokens, 0) as cache_read_tokens,
+    coalesce(u.output_tokens, 0) as output_tokens,
+    coalesce(u.web_search_requests, 0) as web_search_requests,
+    round(u.cost_usd, 12) as cost_usd
+from (
+    select distinct on (project_id, execution_id) *
+    from (
+        select
+            project_id,
+            id as execution_id,
+            timestamp,
+            session_id,
+            source_file_key,
+            reported_usage,
+            true as is_stored
+        from known_executions
+        union all
+        -- An execution keeps the moment at which it was first seen, whichever source that was.
+        select
+            x.project_id,
+            x.target_id as execution_id,
+            coalesce(k.timestamp, s.timestamp) as timestamp,
+            s.session_id,
+            s.source_file_key,
+            s.reported_usage,
+            false as is_stored
+        from staged_executions as s
+        inner join execution_targets as x on s.project_id = x.project_id and s.id = x.id
+        left join known_executions as k on x.project_id = k.project_id and x.target_id = k.id
+    ) as sights
+    where reported_usage is not null
+    order by project_id, execution_id, is_stored desc
+) as e
+cross join lateral jsonb_to_recordset(e.reported_usage) as u (
+    model text,
+    input_tokens bigint,
+    cache_creation_tokens bigint,
+    cache_read_tokens bigint,
+    output_tokens bigint,
+    web_search_requests bigint,
+    cost_usd numeric
+);
+
+create temporary table reported_requests on commit drop as
+select r.*
+from (
+    select array_agg(distinct execution_id) as execution_ids
+    from reported_usages
+) as u
+cross join lateral (
+    select
+        r.tableoid as partition_id,
+        r.ctid as row_id,
+        r.project_id,
+        r.request_key,
+        r.timestamp,
+        r.kind,
+        r.execution_id,
+        r.model,
+        r.input_tokens,
+        r.cache_creation_tokens,
+        r.cache_read_tokens,
+        r.output_tokens,
+        r.web_search_requests,
+        r.cost_usd,
+        r.cost_status
+    from raw.model_requests as r
+    where r.execution_id = any(u.execution_ids)
+    offset 0
+) as r;
+
 -- Responses without a price of their own are covered by the run's reported cost.
 update raw.model_requests as r
 set cost_status = 'reported', updated_at = now()
-from reported_usages as u
+from reported_requests as q
+inner join reported_usages as u
+    on q.project_id = u.project_id and q.execution_id = u.execution_id and q.model = u.model
 where
-    r.project_id = u.project_id
-    and r.execution_id = u.execution_id
-    and r.model = u.model
-    and u.cost_usd is not null
-    and r.kind = 'response'
-    and r.cost_status = 'unpriced';
+    u.cost_usd is not null
+    and q.kind = 'response'
+    and q.cost_status = 'unpriced'
+    and r.tableoid = q.partition_id
+    and r.ctid = q.row_id;
 
 create temporary table remainders on commit drop as
 select
@@ -23,25 +105,28 @@ select
     u.source_file_key,
     u.execution_id,
     u.model,
-    greatest(u.input_tokens - r.input_tokens, 0) as input_tokens,
-    greatest(u.cache_creation_tokens - r.cache_creation_tokens, 0) as cache_creation_tokens,
-    greatest(u.cache_read_tokens - r.cache_read_tokens, 0) as cache_read_tokens,
-    greatest(u.output_tokens - r.output_tokens, 0) as output_tokens,
-    greatest(u.web_search_requests - r.web_search_requests, 0) as web_search_requests,
-    u.cost_usd - r.cost_usd as cost_usd
+    greatest(u.input_tokens - coalesce(r.input_tokens, 0), 0) as input_tokens,
+    greatest(u.cache_creation_tokens - coalesce(r.cache_creation_tokens, 0), 0) as cache_creation_tokens,
+    greatest(u.cache_read_tokens - coalesce(r.cache_read_tokens, 0), 0) as cache_read_tokens,
+    greatest(u.output_tokens - coalesce(r.output_tokens, 0), 0) as output_tokens,
+    greatest(u.web_search_requests - coalesce(r.web_search_requests, 0), 0) as web_search_requests,
+    u.cost_usd - coalesce(r.cost_usd, 0) as cost_usd
 from reported_usages as u
-cross join lateral (
+left join (
     select
-        coalesce(sum(r.input_tokens), 0)::bigint as input_tokens,
-        coalesce(sum(r.cache_creation_tokens), 0)::bigint as cache_creation_tokens,
-        coalesce(sum(r.cache_read_tokens), 0)::bigint as cache_read_tokens,
-        coalesce(sum(r.output_tokens), 0)::bigint as output_tokens,
-        coalesce(sum(r.web_search_requests), 0)::bigint as web_search_requests,
-        coalesce(sum(r.cost_usd), 0) as cost_usd
-    from raw.model_requests as r
-    where
-        r.project_id = u.project_id and r.execution_id = u.execution_id and r.model = u.model and r.kind = 'response'
-) as r;
+        project_id,
+        execution_id,
+        model,
+        sum(input_tokens)::bigint as input_tokens,
+        sum(cache_creation_tokens)::bigint as cache_creation_tokens,
+        sum(cache_read_tokens)::bigint as cache_read_tokens,
+        sum(output_tokens)::bigint as output_tokens,
+        sum(web_search_requests)::bigint as web_search_requests,
+        sum(cost_usd) as cost_usd
+    from reported_requests
+    where kind = 'response'
+    group by project_id, execution_id, model
+) as r on u.project_id = r.project_id and u.execution_id = r.execution_id and u.model = r.model;
 
 delete from remainders
 where
@@ -54,23 +139,17 @@ where
 
 create temporary table stale_remainders on commit drop as
 select
-    r.tableoid as partition_id,
-    r.ctid as row_id,
+    r.partition_id,
+    r.row_id,
     r.project_id,
     r.execution_id,
     r.timestamp
-from (
-    select distinct
-        project_id,
-        execution_id
-    from reported_usages
-) as u
-inner join raw.model_requests as r
-    on u.project_id = r.project_id and u.execution_id = r.execution_id and r.kind = 'remainder'
+from reported_requests as r
 left join remainders as m
     on r.project_id = m.project_id and r.request_key = m.request_key and r.timestamp = m.timestamp
 where
-    (
+    r.kind = 'remainder'
+    and (
         r.input_tokens, r.cache_creation_tokens, r.cache_read_tokens, r.output_tokens, r.web_search_requests,
         r.cost_usd
     ) is distinct from (

@@ -1,5 +1,6 @@
 -- One batch of records, as COPY brings them, and what the steps of its merge hand on; all emptied at every commit.
--- The tables live as long as the session: making and dropping them would cost more than filling them.
+-- The tables live as long as the session: making and dropping them would cost more than filling them. Where no text is
+-- long they store it plain, which spares a table for long values that would have to be emptied as well.
 -- An execution_id names an execution of the same batch; work without one is given an owner by find_owners.sql.
 create temporary table if not exists staged_executions (
     project_id text not null,
@@ -94,8 +95,8 @@ create temporary table if not exists staged_bad_lines (
 ) on commit delete rows;
 
 create temporary table if not exists merge_counts (
-    table_name text not null,
-    outcome text not null,
+    table_name text storage plain not null,
+    outcome text storage plain not null,
     row_count bigint not null
 ) on commit delete rows;
 
@@ -111,15 +112,10 @@ create temporary table if not exists known_tool_calls (
 ) on commit delete rows;
 
 create temporary table if not exists execution_targets (
-    project_id text not null,
+    project_id text storage plain not null,
     id uuid not null,
     target_id uuid not null,
     primary key (project_id, id)
-) on commit delete rows;
-
-create temporary table if not exists touched_sessions (
-    project_id text not null,
-    session_ids text[] not null
 ) on commit delete rows;
 
 create temporary table if not exists owners (
@@ -132,7 +128,7 @@ create temporary table if not exists owners (
 ) on commit delete rows;
 
 create temporary table if not exists touched_work (
-    project_id text not null,
+    project_id text storage plain not null,
     execution_id uuid not null,
     activity_date date
 ) on commit delete rows;
@@ -146,23 +142,8 @@ create temporary table if not exists known_executions (
     like raw.command_executions
 ) on commit delete rows;
 
-create temporary table if not exists reported_usages (
-    project_id text not null,
-    execution_id uuid not null,
-    timestamp timestamptz not null,
-    session_id text,
-    source_file_key text not null,
-    model text not null,
-    input_tokens bigint not null,
-    cache_creation_tokens bigint not null,
-    cache_read_tokens bigint not null,
-    output_tokens bigint not null,
-    web_search_requests bigint not null,
-    cost_usd numeric
-) on commit delete rows;
-
 create temporary table if not exists execution_totals (
-    project_id text not null,
+    project_id text storage plain not null,
     execution_id uuid not null,
     input_tokens bigint not null,
     cache_creation_5m_tokens bigint not null,
@@ -177,7 +158,7 @@ create temporary table if not exists execution_totals (
     unpriced_count bigint not null,
     reported_count bigint not null,
     is_output_reliable boolean not null,
-    model_version text,
+    model_version text storage plain,
     tool_calls integer not null,
     tool_errors integer not null
 ) on commit delete rows;
@@ -244,8 +225,8 @@ left join owners as o on s.tableoid = o.table_id and s.ctid = o.row_id;
 
 -- Staged rows that are not the only sight of what they describe, under the key that they share.
 create temporary table if not exists contested_requests (
-    project_id text not null,
-    request_key text collate "C" not null,
+    project_id text storage plain not null,
+    request_key text storage plain collate "C" not null,
     place tid primary key
 ) on commit delete rows;
 
@@ -260,38 +241,6 @@ with no data;
 
 create temporary table if not exists settled_tool_calls on commit delete rows as
 select * from owned_tool_calls
-with no data;
-
-create temporary table if not exists execution_candidates on commit delete rows as
-select
-    project_id,
-    id,
-    false as is_stored,
-    timestamp,
-    batch_id,
-    execution_sequence,
-    kind,
-    command_raw,
-    command_base,
-    command_args,
-    command_features,
-    pattern_signature,
-    workspace_context,
-    session_context,
-    session_id,
-    device_id,
-    array[source] as sources,
-    source_file_key,
-    source_line,
-    ended_at,
-    status,
-    status_reason,
-    error_message,
-    execution_time_ms,
-    reported_usage,
-    output_characteristics,
-    ctid as place
-from staged_executions
 with no data;
 
 create temporary table if not exists settled_executions (

@@ -42,7 +42,7 @@ by_model as (
         offset 0
     ) as r
     where r.project_id = t.project_id
-    group by r.project_id, r.execution_id, r.model
+    group by r.execution_id, r.project_id, r.model
 ),
 
 of_requests as (
@@ -64,7 +64,7 @@ of_requests as (
         bool_and(is_output_reliable) as is_output_reliable,
         (array_agg(model order by output_tokens desc, model) filter (where priceable_count > 0))[1] as model_version
     from by_model
-    group by project_id, execution_id
+    group by execution_id, project_id
 ),
 
 of_tool_calls as (
@@ -84,7 +84,7 @@ of_tool_calls as (
         offset 0
     ) as r
     where r.project_id = t.project_id
-    group by r.project_id, r.execution_id
+    group by r.execution_id, r.project_id
 )
 
 select

@@ -168,7 +168,7 @@ by_time as (
         abs(extract(epoch from e.timestamp - w.first_at)) asc, e.id asc
 ),
 
-found as (
+found as materialized (
     select
         w.project_id,
         w.worker_key,

@@ -37,14 +37,19 @@ from (
         from raw.model_requests as r
         where r.project_id = k.project_id and r.request_key = any(k.request_keys)
         union all
-        -- Some formats leave the request's id out: the message's id alone then decides.
+        -- Some formats leave the request's id out: what was seen in one of them first keeps the key without it.
         select r.*
         from raw.model_requests as r
-        where r.project_id = k.project_id and r.message_id = any(k.message_ids) and r.request_id is null
+        where
+            r.project_id = k.project_id
+            and r.message_id = any(k.message_ids)
+            and r.request_key = r.message_id || ':'
         offset 0
     ) as r
     inner join staged_requests as s on r.project_id = s.project_id and r.message_id = s.message_id
-    where s.request_id is not null and (r.request_key = s.request_key or r.request_id is null)
+    where
+        s.request_id is not null
+        and (r.request_key = s.request_key or coalesce(r.request_id, s.request_id) = s.request_id)
     union all
     select
         r.*,
@@ -63,7 +68,7 @@ from (
     ) as r
     where s.request_id is null
 ) as sightings
-order by place, request_id is null;
+order by place, request_key desc;
 
 insert into known_tool_calls
 select

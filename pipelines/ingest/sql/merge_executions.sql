@@ -67,7 +67,8 @@ seen as materialized (
 
 -- Work whose command is in no log gets an execution of its own, one per session.
 execution_candidates as materialized (
-    select * from seen
+    select *
+    from seen
     union all
     select
         w.project_id,
@@ -265,7 +266,8 @@ where
 -- A changed row makes way for its new form. An orphan whose work has found its command is no execution any more.
 delete from raw.command_executions as e
 using settled_executions as m
-where e.project_id = m.project_id and e.id = m.id and e.timestamp = m.timestamp;
+inner join known_executions as k on m.project_id = k.project_id and m.id = k.id
+where e.project_id = k.project_id and e.id = k.id and e.timestamp = k.timestamp;
 
 insert into raw.command_executions
 select *

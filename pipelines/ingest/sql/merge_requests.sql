@@ -223,7 +223,8 @@ priced as (
     from (
         select o.*
         from owned_requests as o
-        where not exists(select from contested_requests as c where c.place = o.place)
+        -- NOT IN hashes the few contested places; a join might hash all rows of the batch.
+        where o.place not in (select c.place from contested_requests as c)
         union all
         select *
         from settled_requests

@@ -184,7 +184,8 @@ written as (
     from (
         select o.*
         from owned_tool_calls as o
-        where not exists(select from contested_tool_calls as c where c.place = o.place)
+        -- NOT IN hashes the few contested places; a join might hash all rows of the batch.
+        where o.place not in (select c.place from contested_tool_calls as c)
         union all
         select *
         from settled_tool_calls

@@ -114,8 +114,7 @@ create temporary table if not exists known_tool_calls (
 create temporary table if not exists execution_targets (
     project_id text storage plain not null,
     id uuid not null,
-    target_id uuid not null,
-    primary key (project_id, id)
+    target_id uuid not null
 ) on commit delete rows;
 
 create temporary table if not exists owners (
@@ -123,8 +122,7 @@ create temporary table if not exists owners (
     row_id tid not null,
     is_stored boolean not null,
     old_execution_id uuid not null,
-    execution_id uuid not null,
-    primary key (table_id, row_id)
+    execution_id uuid not null
 ) on commit delete rows;
 
 create temporary table if not exists touched_work (
@@ -163,6 +161,7 @@ create temporary table if not exists execution_totals (
     tool_errors integer not null
 ) on commit delete rows;
 
+-- A place has one owner: DISTINCT tells the planner, which else expects many and hashes all rows of the batch for them.
 create or replace temporary view owned_requests as
 select
     s.project_id,
@@ -196,7 +195,13 @@ select
     s.ctid as place
 from staged_requests as s
 left join execution_targets as t on s.project_id = t.project_id and s.execution_id = t.id
-left join owners as o on s.tableoid = o.table_id and s.ctid = o.row_id;
+left join (
+    select distinct on (row_id)
+        row_id,
+        execution_id
+    from owners
+    where table_id = 'pg_temp.staged_requests'::regclass
+) as o on s.ctid = o.row_id;
 
 create or replace temporary view owned_tool_calls as
 select
@@ -221,17 +226,23 @@ select
     s.ctid as place
 from staged_tool_calls as s
 left join execution_targets as t on s.project_id = t.project_id and s.execution_id = t.id
-left join owners as o on s.tableoid = o.table_id and s.ctid = o.row_id;
+left join (
+    select distinct on (row_id)
+        row_id,
+        execution_id
+    from owners
+    where table_id = 'pg_temp.staged_tool_calls'::regclass
+) as o on s.ctid = o.row_id;
 
 -- Staged rows that are not the only sight of what they describe, under the key that they share.
 create temporary table if not exists contested_requests (
     project_id text storage plain not null,
     request_key text storage plain collate "C" not null,
-    place tid primary key
+    place tid not null
 ) on commit delete rows;
 
 create temporary table if not exists contested_tool_calls (
-    place tid primary key
+    place tid not null
 ) on commit delete rows;
 
 -- What became of them, as far as the warehouse does not hold it yet.

@@ -24,10 +24,11 @@
     where {{ predicates | join(' and ') }};
 
     {% if arg_dict['unique_key'] %}
-        -- Without statistics of the new rows the planner would read the whole table to find theirs.
+        -- Without statistics of the new rows the planner would read the whole table to find theirs. Of rows that share
+        -- a key one looks for the old ones, or as many would be met by each.
         analyze {{ arg_dict['temp_relation'] }};
         delete from {{ arg_dict['target_relation'] }} as standing
-        using {{ arg_dict['temp_relation'] }} as fresh
+        using (select distinct {{ arg_dict['unique_key'] | join(', ') }} from {{ arg_dict['temp_relation'] }}) as fresh
         where {% for key in arg_dict['unique_key'] %}{{ 'and ' if not loop.first }}standing.{{ key }} = fresh.{{ key }} {% endfor %};
     {% endif %}
 

@@ -12,6 +12,7 @@ from pipelines.maintenance.dagster_home import prepare_dagster_home
 
 def started_anew(warehouse: Warehouse) -> float:
     """Seconds from the start of its process to the end. Raises RuntimeError with the reason when it fails."""
+    warehouse.write_runs_again()
     result = launch.aggregate(warehouse.settings, warehouse.dsn, NEW_DAY, NEW_DAY)
     if not result.success:
         raise RuntimeError(f"nightly_aggregation failed: {result.detail}")
@@ -32,6 +33,7 @@ def in_this_process(warehouse: Warehouse) -> float:
         if not manifest().is_relative_to(Path(warehouse.settings.home)):
             raise RuntimeError("Dagster's definitions in this process are those of another warehouse.")
         job = defs.resolve_job_def(launch.JOB)
+        warehouse.write_runs_again()
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), dg.DagsterInstance.get() as instance:
             started = time.perf_counter()
             job.execute_in_process(instance=instance, partition_key=NEW_DAY.isoformat())

@@ -24,14 +24,49 @@
     where {{ predicates | join(' and ') }};
 
     {% if arg_dict['unique_key'] %}
-        -- Without statistics of the new rows the planner would read the whole table to find theirs.
+        -- Without statistics of the new rows the planner would read the whole table to find theirs. Of rows that share
+        -- a key one looks for the old ones, or as many would be met by each.
         analyze {{ arg_dict['temp_relation'] }};
         delete from {{ arg_dict['target_relation'] }} as standing
-        using {{ arg_dict['temp_relation'] }} as fresh
+        using (select distinct {{ arg_dict['unique_key'] | join(', ') }} from {{ arg_dict['temp_relation'] }}) as fresh
         where {% for key in arg_dict['unique_key'] %}{{ 'and ' if not loop.first }}standing.{{ key }} = fresh.{{ key }} {% endfor %};
     {% endif %}
 
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }}
     from {{ arg_dict['temp_relation'] }}
+{% endmacro %}
+
+{#-
+    Strategy `settle`, for tables that a build computes whole though few of their rows change: rows that are not
+    exactly what the build found go, and those it found that are missing come. Rows are told apart by `unique_key`.
+-#}
+{% macro get_incremental_settle_sql(arg_dict) %}
+    {%- set names = arg_dict['dest_columns'] | map(attribute='quoted') | list -%}
+    {%- set same_key -%}
+        {%- for key in arg_dict['unique_key'] -%}
+            {{ 'and ' if not loop.first }}standing.{{ key }} = fresh.{{ key }} {% endfor -%}
+    {%- endset %}
+
+    -- Without statistics of the new rows the planner would take them for few.
+    analyze {{ arg_dict['temp_relation'] }};
+
+    delete from {{ arg_dict['target_relation'] }} as standing
+    where not exists (
+        select 1
+        from {{ arg_dict['temp_relation'] }} as fresh
+        where
+            {{ same_key }}
+            -- As text, numbers that are equal and written differently differ too.
+            and row(standing.{{ names | join(', standing.') }})::text = row(fresh.{{ names | join(', fresh.') }})::text
+    );
+
+    insert into {{ arg_dict['target_relation'] }} ({{ names | join(', ') }})
+    select {{ names | join(', ') }}
+    from {{ arg_dict['temp_relation'] }} as fresh
+    where not exists (
+        select 1
+        from {{ arg_dict['target_relation'] }} as standing
+        where {{ same_key }}
+    )
 {% endmacro %}

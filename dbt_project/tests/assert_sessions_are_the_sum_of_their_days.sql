@@ -14,16 +14,22 @@ active as (
 expected as (
 
     select
-        session_days.project_id,
-        session_days.session_id,
-        sum(session_days.execution_count) as execution_count,
-        sum(session_days.total_tokens) as total_tokens,
-        sum(session_days.cost_usd) as cost_usd
+        active.project_id,
+        active.session_id,
+        session_days.execution_count,
+        session_days.total_tokens,
+        session_days.cost_usd
     from active
-    inner join {{ ref('int_session_days') }} as session_days
-        on active.project_id = session_days.project_id
-        and active.session_id = session_days.session_id
-    group by session_days.project_id, session_days.session_id
+    cross join lateral (
+        select
+            sum(days.execution_count) as execution_count,
+            sum(days.total_tokens) as total_tokens,
+            sum(days.cost_usd) as cost_usd
+        from {{ ref('int_session_days') }} as days
+        where
+            days.project_id = active.project_id
+            and days.session_id = active.session_id
+    ) as session_days
 
 )
 

@@ -1,4 +1,10 @@
-{{ config(incremental_predicates=['true'], indexes=[{'columns': ['comparison_id'], 'unique': true}]) }}
+{{
+    config(
+        incremental_strategy='settle',
+        unique_key=['comparison_id'],
+        indexes=[{'columns': ['comparison_id'], 'unique': true}],
+    )
+}}
 
 with
 

@@ -1,4 +1,4 @@
-{{ config(incremental_predicates=['true'], meta={'is_shared': true}) }}
+{{ config(incremental_strategy='settle', unique_key=['calendar_date'], meta={'is_shared': true}) }}
 
 -- From 2020 to two years after the last day covered, and every day outside of that on which something is said to have
 -- happened: a log with a wrong clock must not lose its date.
@@ -14,6 +14,7 @@ bounds as (
 ),
 
 {% set facts = ['int_pattern_days', 'project_spend_daily', 'tool_usage_daily'] %}
+-- Days outside that stand here are looked up one by one, so that a night reads no fact whole.
 calendar as (
 
     select generate_series(first_date::timestamp, last_date, interval '1 day')::date as calendar_date
@@ -25,10 +26,26 @@ calendar as (
         select activity_date as calendar_date
         from {{ ref(fact) }}
         where
-            activity_date < (select bounds.first_date from bounds)
-            or activity_date > (select bounds.last_date from bounds)
-    {% endfor %}
+            {{ date_in_scope('activity_date') }}
+            and activity_date not between
+            (select bounds.first_date from bounds) and (select bounds.last_date from bounds)
 
+        {% if is_incremental() %}
+            union distinct
+
+            select standing.calendar_date
+            from {{ this }} as standing
+            cross join lateral (
+                select facts.activity_date
+                from {{ ref(fact) }} as facts
+                where facts.activity_date = standing.calendar_date
+                group by facts.activity_date
+            ) as facts
+            where
+                standing.calendar_date not between
+                (select bounds.first_date from bounds) and (select bounds.last_date from bounds)
+        {% endif %}
+    {% endfor %}
 ),
 
 final as (

@@ -32,21 +32,27 @@ affected as (
 
 ),
 
+-- Looked up session by session: a night has few of many to look up, which the planner cannot know.
 summed as (
 
     select
-        session_days.project_id,
-        session_days.session_id,
-        {{ sum_measures() }},
-        min(session_days.activity_date) as first_activity_date,
-        max(session_days.activity_date) as last_activity_date,
-        min(session_days.started_at) as started_at,
-        max(session_days.ended_at) as ended_at
+        affected.project_id,
+        affected.session_id,
+        session_days.*
     from affected
-    inner join {{ ref('int_session_days') }} as session_days
-        on affected.project_id = session_days.project_id
-        and affected.session_id = session_days.session_id
-    group by session_days.project_id, session_days.session_id
+    cross join lateral (
+        select
+            {{ sum_measures() }},
+            min(activity_date) as first_activity_date,
+            max(activity_date) as last_activity_date,
+            min(started_at) as started_at,
+            max(ended_at) as ended_at
+        from {{ ref('int_session_days') }} as days
+        where
+            days.project_id = affected.project_id
+            and days.session_id = affected.session_id
+        group by days.session_id
+    ) as session_days
 
 ),
 

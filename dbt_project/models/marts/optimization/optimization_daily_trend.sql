@@ -1,4 +1,10 @@
-{{ config(incremental_predicates=['true'], indexes=[{'columns': ['run_date']}]) }}
+{{
+    config(
+        incremental_strategy='settle',
+        unique_key=['project_id', 'run_date', 'optimizer_type'],
+        indexes=[{'columns': ['run_date']}],
+    )
+}}
 
 with
 

@@ -1,4 +1,10 @@
-{{ config(incremental_predicates=['true'], indexes=[{'columns': ['project_id', 'task', 'metric', 'dataset_hash']}]) }}
+{{
+    config(
+        incremental_strategy='settle',
+        unique_key=['project_id', 'comparison_id', 'optimizer_type', 'compared_with'],
+        indexes=[{'columns': ['project_id', 'task', 'metric', 'dataset_hash']}],
+    )
+}}
 
 -- Every optimizer of a comparison against the program it began with and against every other optimizer there. Pairs are
 -- examples of the dataset: their mean scores over the runs of either side.

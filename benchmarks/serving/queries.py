@@ -42,9 +42,7 @@ QUERIES = (
     Query(
         "runs by settings",
         "select * from raw.optimization_runs where project_id = %(project)s "
-        "and config @> jsonb_build_object('model_config', jsonb_build_object('model', %(model)s::text), "
-        "'miprov2', jsonb_build_object('num_candidates', %(candidates)s::integer)) "
-        "order by created_at desc limit 20",
+        "and config @> %(settings)s::jsonb order by created_at desc limit 20",
     ),
     Query(
         "runs of a model",

@@ -48,7 +48,8 @@ class Run:
     project: str
     run_id: UUID
     model: str
-    candidates: int
+    settings: str
+    """Some of those that it was started with, as JSON."""
     optimizer: str
     status: str
     stage: str
@@ -90,8 +91,12 @@ def choose(dsn: str, count: int) -> list[Run]:
     with connect(dsn) as connection, connection.cursor() as cursor:
         cursor.execute(
             """
-            select r.project_id, r.id, r.model, (r.config #>> '{miprov2,num_candidates}')::integer, r.optimizer_type,
-                r.status, r.tags[1], r.tags[2]
+            select r.project_id, r.id, r.model,
+                jsonb_build_object(
+                    'model_config', jsonb_build_object('model', r.model),
+                    'miprov2', jsonb_build_object('num_candidates', r.config #> '{miprov2,num_candidates}')
+                )::text,
+                r.optimizer_type, r.status, r.tags[1], r.tags[2]
             from raw.optimization_iterations as i
             join raw.optimization_runs as r on r.project_id = i.project_id and r.id = i.run_id
             where i.iteration = 0

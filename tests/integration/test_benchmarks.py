@@ -64,6 +64,7 @@ def test_rows_of_optimizations_and_evaluations_are_as_many_as_asked_for_and_the_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_nightly_measures_nights_reads_and_dagster(tmp_path: Path) -> None:
     found = tmp_path / "nightly.json"
     run_command(

@@ -235,7 +235,7 @@ def test_the_calendar_is_that_of_pandas(warehouse: Warehouse):
     assert (whole.iso_year.to_numpy() == iso.year.to_numpy()).all()
     assert (whole.iso_weekday.to_numpy() == iso.day.to_numpy()).all()
     assert (whole.quarter_number.to_numpy() == days.quarter).all()
-    assert (whole.day_of_year.to_numpy() == days.dayofyear).all()
+    assert (whole.day_of_year.to_numpy() == days.day_of_year).all()
     assert (whole.weekday_name.to_numpy() == days.day_name()).all()
     assert (whole.month_name.to_numpy() == days.month_name()).all()
     assert (pd.to_datetime(whole.month_end_date).to_numpy() == (days + pd.offsets.MonthEnd(0)).to_numpy()).all()

@@ -8,10 +8,10 @@ fault is reported; everything else is stored.
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import psycopg
@@ -29,6 +29,7 @@ BATCH_ROWS = 20_000
 BATCH_BYTES = 64 << 20
 
 _TOLD_BY_ANY_LINE = frozenset({"claude_code", "codex"})
+"""Formats that a few lines tell as surely as many."""
 
 Advance = Callable[[int, int], None]
 """Called with files and bytes done since the last call."""
@@ -81,10 +82,10 @@ class _Batch:
 
 def load_what_workers_share() -> None:
     """Loads the rules of redaction and, meanwhile, the price lists; both otherwise wait for their first use."""
-    rules = Thread(target=engine.load)
-    rules.start()
-    prices.load()
-    rules.join()
+    with ThreadPoolExecutor(1) as beside:
+        rules = beside.submit(engine.load)
+        prices.load()
+    rules.result()
 
 
 def _head_of(path: Path) -> bytes:

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from pipelines import samples
+from pipelines.ingest.redaction import engine
+from pipelines.ingest.worker import load_what_workers_share
 from pipelines.settings import Settings
 from tests import oracle, warehouse
 
@@ -107,3 +109,12 @@ def test_workers_end_when_their_parent_is_killed(
     done = run(sample.folder, settings)
     assert done.returncode == 0, done.stderr
     assert_all_is_stored_once(connection, sample)
+
+
+def test_what_goes_wrong_in_loading_the_rules_beside_the_prices_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise FileNotFoundError("rules.yml")
+
+    monkeypatch.setattr(engine, "load", missing)
+    with pytest.raises(FileNotFoundError, match=r"rules\.yml"):
+        load_what_workers_share()

@@ -29,7 +29,7 @@ _LOCK = "select pg_advisory_xact_lock(hashtextextended('tracemill.project.' || %
 
 def prepare(connection: psycopg.Connection[Any], device_id: str) -> None:
     """Makes the session's staging tables; to be called once per connection, outside the batch's transaction."""
-    connection.execute("set temp_buffers = '64MB'")
+    connection.execute("set temp_buffers = '32MB'")
     connection.execute(_statements("stage"))
     connection.execute("select set_config('app.device_id', %s, false)", [device_id])
     connection.execute("set jit = off")

@@ -23,7 +23,7 @@ from pipelines.ingest.report import IngestReport, Problem, Progress
 from pipelines.settings import Settings
 
 ROLE = "tracemill_ingest"
-GROUP_BYTES = 64 << 20
+GROUP_BYTES = 128 << 20
 """Files that go to a worker together: a merge costs its planning, however few rows it has."""
 GROUPS_PER_WORKER = 4
 """At least, so that no worker waits long for the last one."""
@@ -290,10 +290,10 @@ class _Messenger:
         self._next = time.monotonic() + SECONDS_BETWEEN_MESSAGES
 
 
-def _collect_rarely() -> None:
+def _collect_between_groups() -> None:
     """Records refer to each other in no circle, so looking for such among them is time lost."""
     gc.freeze()
-    gc.set_threshold(100_000)
+    gc.disable()
 
 
 def _serve(job: Any, pipe: Connection, inherited: Sequence[Connection]) -> None:
@@ -308,13 +308,14 @@ def _serve(job: Any, pipe: Connection, inherited: Sequence[Connection]) -> None:
             from pipelines.ingest.worker import Worker
 
             worker = Worker(job, connection)
-            _collect_rarely()
+            _collect_between_groups()
             advance = _Messenger(pipe)
             while (message := pipe.recv()) is not None:
                 group, known = message
                 report = worker.ingest(group, known, advance)
                 advance.flush()
                 pipe.send(report)
+                gc.collect()
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
     except BaseException as error:

@@ -26,7 +26,7 @@ from pipelines.sources import READERS, detect, documents
 from pipelines.sources.records import Chunk
 
 BATCH_ROWS = 20_000
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 128 << 20
 
 _TOLD_BY_ANY_LINE = frozenset({"claude_code", "codex"})
 """Formats that a few lines tell as surely as many."""

@@ -88,8 +88,12 @@ def assert_same(found: pd.Series, expected: pd.Series) -> None:
     )
 
 
-def test_the_logs_hold_what_is_to_be_reconciled(warehouse: Warehouse):
+def test_the_logs_hold_several_projects(warehouse: Warehouse):
     assert warehouse.executions.project_id.nunique() >= 3
+
+
+@pytest.mark.usefixtures("corpus")
+def test_the_reference_corpus_holds_sources_to_be_reconciled(warehouse: Warehouse):
     assert {"claude_code", "stream_json"} <= set(warehouse.requests.source)
     assert warehouse.executions.reported_usage.notna().any()
     assert (warehouse.requests.kind == "remainder").any()

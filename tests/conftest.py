@@ -75,7 +75,10 @@ def _temporary_database(server: embedded.Status, template: str | None = None) ->
     identifier = sql.Identifier(name)
     with connect(server.dsn("postgres"), autocommit=True) as admin:
         admin.execute(
-            sql.SQL("create database {} template {}").format(identifier, sql.Identifier(template or "template0"))
+            # Copying the files takes a third of the time that copying through the write-ahead log does.
+            sql.SQL("create database {} template {} strategy file_copy").format(
+                identifier, sql.Identifier(template or "template0")
+            )
         )
         if template is not None:
             _copy_database_settings(admin, template, name)

@@ -20,7 +20,7 @@ ENTERING = HISTORY.dates[-1] + timedelta(days=1)
 LATE, GONE, MOVED = HISTORY.dates[2], HISTORY.dates[7], HISTORY.dates[25]
 MODELS = ("--select", "+path:models/marts/evaluation")
 TABLES = ("--select", "+path:models/marts/evaluation,config.materialized:incremental")
-EVERYTHING = ("--full-refresh", *MODELS, "--indirect-selection", "cautious", "--exclude-resource-type", "unit_test")
+EVERYTHING = ("--full-refresh", *MODELS, "--indirect-selection", "cautious")
 
 
 def touched(connection: psycopg.Connection) -> list[date]:

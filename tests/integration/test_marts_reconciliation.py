@@ -99,6 +99,11 @@ def test_the_reference_corpus_holds_sources_to_be_reconciled(warehouse: Warehous
     assert (warehouse.requests.kind == "remainder").any()
 
 
+def test_the_logic_of_models_passes_its_unit_tests(warehouse: Warehouse):
+    with warehouse_environment(warehouse.settings, warehouse.dsn):
+        build(warehouse.connection, [], "--select", "test_type:unit", command="test")
+
+
 def test_sources_cover_the_executions_they_saw_and_the_responses_they_gave(warehouse: Warehouse):
     keys = ["project_id", "activity_date", "source_format"]
     mart = warehouse.mart("source_reconciliation", keys)

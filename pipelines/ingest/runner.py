@@ -71,21 +71,17 @@ def run(
     key = load_key(settings)
     keys = {file.path: files.keyed_hash(key, settings.device_id, str(file.path), project or "") for file in found}
     with connect(dsn, role=ROLE) as connection:
-        known = ledger.load(connection, list(keys.values()))
-    pending = []
-    for file in found:
-        entry = known.get(keys[file.path])
-        if entry is not None and entry.holds_all_of(file):
-            report.files_by_state["unchanged"] += 1
-        else:
-            pending.append(file)
+        unchanged = ledger.unchanged(connection, {keys[file.path]: file for file in found})
+        pending = [file for file in found if keys[file.path] not in unchanged]
+        known = ledger.load(connection, [keys[file.path] for file in pending]) if pending else {}
+    if unchanged:
+        report.files_by_state["unchanged"] += len(unchanged)
     if pending or storages:
         from pipelines.ingest.worker import Job
 
         job = Job(dsn, key, settings.device_id, project, source, dict(settings.project_prefixes))
     if pending:
         tracker = _Tracker(pending, len(found), started, on_progress)
-        known = {keys[file.path]: known[keys[file.path]] for file in pending if keys[file.path] in known}
         if jobs <= 1 or sum(file.size for file in pending) < ALONE_BYTES:
             report.add(_work(job, pending, known, tracker.advance))
         else:

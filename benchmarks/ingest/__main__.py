@@ -71,7 +71,7 @@ def _compare(options: argparse.Namespace, folder: Path, home: Path) -> tuple[lis
         load,
         copy,
     ]
-    scan = dlt = None
+    scan = merge = None
     if program := peers.find_ccusage():
         total = json.loads(peers.ccusage(program, truth.folder).output)["totals"]["totalTokens"]
         say(f"ccusage counts {total} tokens, the logs hold {truth.total_usage().total_tokens}")
@@ -80,11 +80,14 @@ def _compare(options: argparse.Namespace, folder: Path, home: Path) -> tuple[lis
     else:
         say("ccusage is left out: it is not on the PATH and TRACEMILL_BENCH_CCUSAGE does not name it.")
     if python := peers.find_dlt(options.dlt_python):
-        dlt = Peer("dlt", lambda: peers.load_with_dlt(dump, home, python), rounds=2, note="rows only, scaled")
-        measured.append(dlt)
+        append = Peer(
+            "dlt append", lambda: peers.load_with_dlt(dump, home, python, "append"), rounds=2, note="rows only"
+        )
+        merge = Peer("dlt merge", lambda: peers.load_with_dlt(dump, home, python, "merge"), rounds=2, note="rows only")
+        measured += [append, merge]
     else:
         say("dlt is left out: neither --dlt-python nor TRACEMILL_BENCH_DLT names an environment that has it.")
-    pandas = Peer("pandas to_sql", lambda: peers.load_with_pandas(dump, home), rounds=2, note="rows only, scaled")
+    pandas = Peer("pandas to_sql", lambda: peers.load_with_pandas(dump, home), rounds=2, note="rows only")
     measured.append(pandas)
 
     interleave(measured, options.rounds)
@@ -96,10 +99,10 @@ def _compare(options: argparse.Namespace, folder: Path, home: Path) -> tuple[lis
     ]
     if scan:
         verdicts.append(Verdict("ingest over ccusage's scan (aim 1.5)", ingest.median / scan.median, 3))
-    if dlt:
+    if merge:
         verdicts += [
-            Verdict("dlt over the load step of the same rows", dlt.median / load.median, 8, at_least=True),
-            Verdict("dlt over the whole ingest", dlt.median / ingest.median, 8, at_least=True),
+            Verdict("dlt merge over the load step of the same rows", merge.median / load.median, 8, at_least=True),
+            Verdict("dlt merge over the whole ingest", merge.median / ingest.median, 8, at_least=True),
         ]
     return verdicts, measured
 

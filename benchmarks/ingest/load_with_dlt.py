@@ -1,6 +1,6 @@
 """Loads the dumped rows with dlt; run by the Python of an environment that has it, so it imports nothing of ours.
 
-python load_with_dlt.py DSN FOLDER     prints the seconds that pipeline.run took, imports not counted
+python load_with_dlt.py DSN FOLDER append|merge     prints the seconds that pipeline.run took, imports not counted
 """
 
 import json
@@ -11,6 +11,12 @@ from pathlib import Path
 
 import dlt
 
+_KEYS = {
+    "command_executions": ("project_id", "id"),
+    "model_requests": ("project_id", "request_key"),
+    "tool_calls": ("project_id", "tool_use_id"),
+}
+
 
 def _rows(path: Path):
     with path.open() as file:
@@ -19,9 +25,15 @@ def _rows(path: Path):
 
 
 def main() -> None:
-    dsn, folder = sys.argv[1], Path(sys.argv[2])
+    dsn, folder, disposition = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     resources = [
-        dlt.resource(_rows(path), name=path.stem, write_disposition="append", max_table_nesting=0)
+        dlt.resource(
+            _rows(path),
+            name=path.stem,
+            write_disposition=disposition,
+            primary_key=_KEYS[path.stem],
+            max_table_nesting=0,
+        )
         for path in sorted(folder.glob("*.jsonl"))
     ]
     with tempfile.TemporaryDirectory() as state:

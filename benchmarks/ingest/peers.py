@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.measure import Finished, fresh_database, run_command
 from pipelines.database import connect
@@ -125,11 +125,15 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return {name: json.dumps(value) if isinstance(value, (dict, list)) else value for name, value in row.items()}
 
 
-def load_with_dlt(dump: Dump, home: Path, python: Path) -> float:
-    """What dlt's pipeline.run takes for the sample in tables that it makes itself, scaled to all rows."""
+def load_with_dlt(dump: Dump, home: Path, python: Path, disposition: Literal["append", "merge"]) -> float:
+    """What dlt's pipeline.run takes for the sample in tables that it makes itself, scaled to all rows.
+
+    Merging, a second run changes nothing, as with an ingest; appending, it doubles every row.
+    """
     dsn = fresh_database(home, "by_dlt").replace("postgresql://postgres@/", "postgresql://postgres:unused@localhost/")
     environment = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR", "PYTHONPATH": ""}
-    loaded = run_command([str(python), str(_LOAD_WITH_DLT), dsn, str(dump.folder / "sample")], env=environment)
+    command = [str(python), str(_LOAD_WITH_DLT), dsn, str(dump.folder / "sample"), disposition]
+    loaded = run_command(command, env=environment)
     return float(loaded.output.split()[-1]) * dump.scale
 
 

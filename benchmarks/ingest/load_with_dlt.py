@@ -7,7 +7,9 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dlt
 
@@ -18,7 +20,7 @@ _KEYS = {
 }
 
 
-def _rows(path: Path):
+def _rows(path: Path) -> Iterator[list[dict[str, Any]]]:
     with path.open() as file:
         while page := [json.loads(line) for _, line in zip(range(5000), file, strict=False)]:
             yield page

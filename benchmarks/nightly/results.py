@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Peer, Verdict, interleave, say, table
@@ -84,9 +85,9 @@ def measure(warehouses: Sequence[Warehouse], folder: Path, *, rounds: int, calls
     for warehouse in warehouses:
         say(f"{warehouse.name}: first night, which fills caches, {warehouse.night().wall:.1f} s")
     through_dagster.in_this_process(smallest)
-    peers = [Peer(f"night, {w.name}", lambda w=w: night(w), note="all models and tests") for w in warehouses]
+    peers = [Peer(f"night, {w.name}", partial(night, w), note="all models and tests") for w in warehouses]
     for w in warehouses:
-        peers.append(Peer(f"exact percentile_cont, {w.name}", lambda w=w: exact_percentiles(w)))
+        peers.append(Peer(f"exact percentile_cont, {w.name}", partial(exact_percentiles, w)))
         peers.append(Peer(f"concurrent refresh of a materialized view, {w.name}", materialized_view(w)))
         if duckdb := duckdb_percentiles(w, folder):
             peers.append(Peer(f"DuckDB quantile_cont, {w.name}", duckdb))

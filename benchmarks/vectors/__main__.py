@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -109,7 +110,7 @@ def _without_filter(connection: psycopg.Connection, asked: Sequence[HalfVector])
 
 def _inside(connection: psycopg.Connection, project: str, asked: Sequence[HalfVector]) -> Measured:
     """As an analyst of one project, under row-level security."""
-    wanted = {"project": project, "model": MODEL, "kinds": ["error"]}
+    wanted = partial(nearest, project=project, model=MODEL, kinds=["error"])
     text = (
         "select 1 - distance from (select embedding <=> %s::halfvec as distance from raw.embeddings where model = %s "
         f"order by distance limit {_NEIGHBOURS}) as n order by distance"
@@ -121,7 +122,7 @@ def _inside(connection: psycopg.Connection, project: str, asked: Sequence[HalfVe
     rows = connection.execute("select count(*) from raw.embeddings").fetchone()
     return _compare(
         f"project {project}", rows[0] if rows else 0, asked,
-        exact, lambda vector: [found.similarity for found in nearest(connection, vector, **wanted)],
+        exact, lambda vector: [found.similarity for found in wanted(connection, vector)],
     )  # fmt: skip
 
 

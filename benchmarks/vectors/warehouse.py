@@ -24,7 +24,7 @@ def fill(dsn: str, rows: int) -> None:
     """Stores the vectors of ``rows`` different texts, spread over the projects by chance, and their subjects."""
     embedder = HashingEmbedder()
     texts = iter(Texts(seed=1).distinct(rows))
-    owners = np.random.default_rng(2).choice(list(SHARES), size=rows, p=list(SHARES.values()))
+    owners = np.random.default_rng(2).choice(list(SHARES), size=rows, p=list(SHARES.values())).tolist()
     with connect(dsn) as connection:
         register_vector(connection)
         connection.execute(
@@ -67,5 +67,5 @@ def _rows(
     number = 0
     while batch := list(islice(texts, _BATCH)):
         for vector in embedder.embed(batch):
-            yield str(owners[number]), f"{number:064x}", HalfVector(vector)
+            yield owners[number], f"{number:064x}", HalfVector(vector)
             number += 1

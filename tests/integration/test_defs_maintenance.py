@@ -109,6 +109,7 @@ def test_a_person_who_launches_a_job_gets_its_plan(
         assert connection.execute("select count(*) from ops.maintenance_log").fetchone() == before
 
 
+@pytest.mark.slow
 def test_marts_keep_their_history_when_late_data_touch_archived_days(
     world: World, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:

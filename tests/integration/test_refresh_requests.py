@@ -142,6 +142,7 @@ def world(
         yield made
 
 
+@pytest.mark.slow
 def test_the_job_builds_the_marts_it_names_and_answers_the_request(world: World):
     from pipelines.definitions import defs
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.ingest.peers import TABLES
+from benchmarks.ingest.peers import TABLES, partitioned_database
 from benchmarks.measure import fresh_database
 from pipelines import settings
 from pipelines.database import connect
@@ -39,7 +39,7 @@ def keep_rows(logs: Path, home: Path, folder: Path) -> list[Path]:
 
 def seconds(kept: Sequence[Path], home: Path, like: str) -> float:
     """Time to load all of ``kept`` into a fresh database. Raises RuntimeError when it then differs from ``like``."""
-    dsn = fresh_database(home, "loaded")
+    dsn = partitioned_database(home, "loaded", like)
     prices.load()  # like what is imported, no part of the work
     started = time.perf_counter()
     # Neighbours belong to one project, which one process at a time can merge.

@@ -83,13 +83,18 @@ def dump(dsn: str, folder: Path, share: float) -> Dump:
     return Dump(folder, rows, sampled)
 
 
-def copy_rows(dump: Dump, home: Path, like: str) -> float:
-    """Raw COPY of all rows into fresh tables with the same partitions and indexes."""
-    dsn = fresh_database(home, "copied")
+def partitioned_database(home: Path, name: str, like: str) -> str:
+    """DSN of a fresh database with the partitions that the rows of ``like`` need."""
+    dsn = fresh_database(home, name)
     with connect(like) as source, connect(dsn) as connection:
         months = source.execute("select min(timestamp)::date, max(timestamp)::date from raw.model_requests").fetchone()
         connection.execute("select ops.ensure_month_partitions(%s, %s)", months)
-        connection.commit()
+    return dsn
+
+
+def copy_rows(dump: Dump, home: Path, like: str) -> float:
+    """Raw COPY of all rows into fresh tables with the same partitions and indexes."""
+    with connect(partitioned_database(home, "copied", like)) as connection:
         started = time.perf_counter()
         for table in TABLES:
             with (

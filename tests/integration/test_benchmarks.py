@@ -1,4 +1,4 @@
-"""The benchmarks of serving, triggers and nights run, at a size that proves nothing else."""
+"""The benchmarks run, at a size that proves nothing else."""
 
 import json
 import sys
@@ -61,6 +61,18 @@ def test_rows_of_optimizations_and_evaluations_are_as_many_as_asked_for_and_the_
         ).fetchone() == (0,)
         with pytest.raises(psycopg.errors.UniqueViolation):
             insert(connection, date(2026, 3, 12), 1, Analytics(runs=5, outcomes=40))
+
+
+@pytest.mark.slow
+def test_ingest_measures_itself_its_load_step_and_the_peers_that_are_there(tmp_path: Path) -> None:
+    found = tmp_path / "ingest.json"
+    run_command(
+        [sys.executable, "-m", "benchmarks.ingest", "--size", "2MB", "--rounds", "1", "--json", str(found)],
+        accepted=(0, 1),
+    )
+    seconds = json.loads(found.read_bytes())["seconds"]
+    assert {"floor, 1 process", "tracemill ingest", "tracemill, load step alone", "pandas to_sql"} <= set(seconds)
+    assert all(len(rounds) == 1 and rounds[0] > 0 for rounds in seconds.values())
 
 
 @pytest.mark.slow

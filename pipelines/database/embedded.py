@@ -34,6 +34,9 @@ WAREHOUSE = "tracemill"
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "tracemill"
 _START_SECONDS = 180
+_NOT_GONE_YET = ("shared memory block", 'lock file "postmaster.pid" already exists')
+"""What a start says while an earlier server, killed or on its way down, still has processes."""
+_GOING_SECONDS = 60
 _IMPOSSIBLE_PID = 2**30
 _LONGEST_SOCKET_FOLDER = 90
 """A unix socket's path may have 107 bytes on Linux, 103 on macOS; the file name takes 14 of them."""
@@ -248,7 +251,7 @@ def _launch(layout: _Layout, options: Mapping[str, str]) -> None:
     arguments = ["-k", str(layout.socket_folder), "-c", "listen_addresses="]
     for name, value in options.items():
         arguments += ["-c", f"{name}={value}"]
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + _GOING_SECONDS
     while True:
         logged = layout.log.stat().st_size if layout.log.exists() else 0
         outcome = _run(
@@ -260,9 +263,10 @@ def _launch(layout: _Layout, options: Mapping[str, str]) -> None:
         with layout.log.open("rb") as log:
             log.seek(logged)
             reason = log.read().decode(errors="replace")
-        # After a kill -9 of the server its children need a moment to notice.
-        if "shared memory block" in reason and time.monotonic() < deadline:
+        if any(sign in reason for sign in _NOT_GONE_YET) and time.monotonic() < deadline:
             time.sleep(0.2)
+            if _status(layout).running:
+                return
             continue
         reason = _fatal_line(reason) or _last_line(outcome.stderr)
         raise EmbeddedServerError(

@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg
@@ -70,6 +71,19 @@ def test_killed_server_comes_back_with_everything_committed(server_home):
     assert restarted.pid != state.pid
     with psycopg.connect(restarted.dsn()) as connection:
         assert connection.execute("select count(*) from kept").fetchone() == (1000,)
+
+
+def test_a_start_waits_for_a_server_that_is_on_its_way_down(server_home):
+    state = embedded.start(server_home)
+    with psycopg.connect(state.dsn()) as guest:
+        os.kill(state.pid, signal.SIGTERM)  # it goes when its last guest has gone
+        while embedded.status(server_home).running:
+            time.sleep(0.05)
+        starter = _start_in_another_process(server_home)
+        time.sleep(1)
+        assert starter.poll() is None
+        guest.close()
+    assert _pid_of(starter) != state.pid
 
 
 def test_leftovers_of_a_crash_do_not_prevent_a_start(server_home):

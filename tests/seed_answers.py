@@ -108,9 +108,11 @@ def samples(rows: Rows, _: World) -> None:
 
 
 def _run_of(rows: Rows, world: World) -> RunTruth:
-    found = world.owner.execute("select run_name from raw.optimization_runs where id = %s", [rows[0]["run_id"]])
-    name = (found.fetchone() or {})["run_name"]
-    return next(run for run in world.runs if run.name == name)
+    (found,) = world.owner.execute(
+        "select run_name, start_time from raw.optimization_runs where id = %s", [rows[0]["run_id"]]
+    )
+    (truth,) = (run for run in world.runs if (run.name, run.start_time) == (found["run_name"], found["start_time"]))
+    return truth
 
 
 def analytics(rows: Rows, world: World) -> None:

@@ -38,7 +38,10 @@ def keep_rows(logs: Path, home: Path, folder: Path) -> list[Path]:
 
 
 def seconds(kept: Sequence[Path], home: Path, like: str) -> float:
-    """Time to load all of ``kept`` into a fresh database. Raises RuntimeError when it then differs from ``like``."""
+    """Time to load all of ``kept`` into a fresh database that has the partitions, as for the raw COPY.
+
+    Raises RuntimeError when its tables then hold other numbers of rows than those of ``like``.
+    """
     dsn = partitioned_database(home, "loaded", like)
     prices.load()  # like what is imported, no part of the work
     started = time.perf_counter()
@@ -57,8 +60,8 @@ def _load(dsn: str, kept: Sequence[Path]) -> None:
         merge.prepare(connection, "benchmark")
         for path in kept:
             staged: StagedRows = pickle.loads(path.read_bytes())  # noqa: S301 (written above)
-            projects.register(connection, {row[0] for row in staged.requests})
-            merge.ensure_partitions(connection, staged)
+            rows = (*staged.executions, *staged.requests, *staged.tool_calls)
+            projects.register(connection, {row[0] for row in rows})
             merge.store_prices(connection, prices.price_rows(staged.models))
             with connection.transaction():
                 merge.merge(connection, staged)

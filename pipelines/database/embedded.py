@@ -37,6 +37,7 @@ _START_SECONDS = 180
 _NOT_GONE_YET = ("shared memory block", 'lock file "postmaster.pid" already exists')
 """What a start says while an earlier server, killed or on its way down, still has processes."""
 _GOING_SECONDS = 60
+"""How long a start waits for them."""
 _IMPOSSIBLE_PID = 2**30
 _LONGEST_SOCKET_FOLDER = 90
 """A unix socket's path may have 107 bytes on Linux, 103 on macOS; the file name takes 14 of them."""

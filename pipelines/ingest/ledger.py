@@ -34,10 +34,6 @@ class LedgerEntry:
     unknown_lines: Counter[str] = field(default_factory=Counter)
     quarantined_count: int = 0
 
-    def holds_all_of(self, file: LogFile) -> bool:
-        """Whether the file has been read to its end and has not changed since."""
-        return self.is_read_to_end and (self.size_bytes, self.modified_at) == (file.size, file.modified_at)
-
 
 _COLUMNS = (
     "file_key, path, device_id, source, project_id, size_bytes, modified_at, content_key, "

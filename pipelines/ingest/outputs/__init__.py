@@ -69,10 +69,11 @@ class Loader:
         project_id = self._project or projects.project_of(None, file.path, self._project_prefixes, self._redactor)
         entry = self._entry(source, file, project_id)
         old = ledger.load(self._connection, [entry.file_key]).get(entry.file_key)
+        is_unchanged = bool(ledger.unchanged(self._connection, {entry.file_key: file}))
         self._connection.commit()
         # A folder's size and time are those of all its files; a file says nothing of what lies beside it.
         is_alone = file.path.is_dir() or all(member.path == file.path for member in members)
-        if old is not None and old.holds_all_of(file) and is_alone:
+        if is_unchanged and is_alone:
             report.files_by_state["unchanged"] += len(members)
             return
         # A folder's files are in the ledger too, so that the next run need not look into them.

@@ -3,7 +3,7 @@
     activity_date and the measures. Days whose raw rows changed again after the build was planned are left out:
     they wait for the next one.
 -#}
-{% macro differences(measured, expected, measures) %}
+{% macro differences(measured, expected, measures, tolerance='0') %}
 
     select
         coalesce(measured.project_id, expected.project_id) as project_id,
@@ -20,7 +20,7 @@
         (
             {% for measure in measures -%}
                 {{ 'or ' if not loop.first -}}
-                coalesce(measured.{{ measure }}, 0) <> coalesce(expected.{{ measure }}, 0)
+                abs(coalesce(measured.{{ measure }}, 0) - coalesce(expected.{{ measure }}, 0)) > {{ tolerance }}
             {% endfor %}
         )
         and not exists (

@@ -31,30 +31,6 @@ summed as ({{ summed_by_day('parts', measures, 'true') }}),
 
 clusters as ({{ summed_by_day(ref('int_failure_days'), measures, date_to_check('activity_date')) }}),
 
-expected as (
-
-    select
-        project_id,
-        activity_date,
-        failure_count,
-        recovered_count,
-        round(wasted_cost_usd, 9) as wasted_cost_usd
-    from summed
-
-),
-
-measured as (
-
-    select
-        project_id,
-        activity_date,
-        failure_count,
-        recovered_count,
-        round(wasted_cost_usd, 9) as wasted_cost_usd
-    from clusters
-
-),
-
-different as ({{ differences('measured', 'expected', measures) }})
+different as ({{ differences('clusters', 'summed', measures, tolerance='0.000000001') }})
 
 select * from different

@@ -5,7 +5,6 @@
     ('session_summary', 'stg_tracemill__command_executions'),
     ('command_patterns', 'stg_tracemill__command_executions'),
     ('cache_effectiveness', 'stg_tracemill__command_executions'),
-    ('command_pattern_history', 'stg_tracemill__command_executions'),
     ('dim_workspaces', 'stg_tracemill__command_executions'),
     ('source_reconciliation', 'stg_tracemill__command_executions'),
     ('model_usage_daily', 'stg_tracemill__model_requests'),
@@ -26,6 +25,21 @@ presence as (
             exists(select 1 from {{ ref(staging) }}) as should_have_rows
         {{ 'union all' if not loop.last }}
     {% endfor %}
+
+    union all
+
+    -- Only of patterns that were used within the window.
+    select
+        'command_pattern_history' as mart,
+        exists(select 1 from {{ ref('command_pattern_history') }}) as has_rows,
+        exists(
+            select 1
+            from {{ ref('stg_tracemill__command_executions') }} as executions
+            inner join {{ ref('int_aggregation_window') }} as aggregated
+                on
+                    executions.started_at >= aggregated.window_start::timestamp at time zone 'UTC'
+                    and executions.started_at < (aggregated.window_end + 1)::timestamp at time zone 'UTC'
+        ) as should_have_rows
 
 )
 

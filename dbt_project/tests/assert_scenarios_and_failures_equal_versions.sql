@@ -8,7 +8,7 @@ versions as (
         sum(attempt_count) as attempt_count,
         sum(failed_count) as failed_count,
         sum(cost_usd) as cost_usd,
-        round(sum(wasted_cost_usd), 6) as wasted_cost_usd
+        sum(wasted_cost_usd) as wasted_cost_usd
     from {{ ref('config_version_performance') }}
     group by project_id
 
@@ -21,7 +21,7 @@ scenarios as (
         sum(attempt_count) as attempt_count,
         sum(failed_count) as failed_count,
         sum(cost_usd) as cost_usd,
-        round(sum(wasted_cost_usd), 6) as wasted_cost_usd
+        sum(wasted_cost_usd) as wasted_cost_usd
     from {{ ref('scenario_reliability') }}
     group by project_id
 
@@ -31,7 +31,7 @@ failures as (
 
     select
         project_id,
-        round(sum(wasted_cost_usd), 6) as wasted_cost_usd
+        sum(wasted_cost_usd) as wasted_cost_usd
     from {{ ref('failure_summary') }}
     group by project_id
 
@@ -45,5 +45,8 @@ where
     versions.attempt_count is distinct from coalesce(scenarios.attempt_count, 0)
     or versions.failed_count is distinct from coalesce(scenarios.failed_count, 0)
     or versions.cost_usd is distinct from scenarios.cost_usd
-    or versions.wasted_cost_usd is distinct from scenarios.wasted_cost_usd
-    or versions.wasted_cost_usd is distinct from failures.wasted_cost_usd
+    or (versions.wasted_cost_usd is null) <> (scenarios.wasted_cost_usd is null)
+    or (versions.wasted_cost_usd is null) <> (failures.wasted_cost_usd is null)
+    -- Shares of a cost, a third for example, do not add up to it to the last digit.
+    or abs(versions.wasted_cost_usd - scenarios.wasted_cost_usd) > 0.000001
+    or abs(versions.wasted_cost_usd - failures.wasted_cost_usd) > 0.000001

@@ -83,6 +83,18 @@ def test_c3_every_change_of_an_audited_table_is_recorded(audited, table):
     assert problems(audited) == []
 
 
+def test_who_changes_what_is_kept_of_a_project_is_recorded(audited):
+    audited.execute("""update app.project_config set settings = '{"legal_hold": true}' where project_id = 'alpha'""")
+    audited.execute("update app.project_config set settings = '{}', monthly_budget_usd = 5 where project_id = 'alpha'")
+    audited.execute(
+        "insert into app.project_config (project_id, display_name) values ('alpha', '') on conflict do nothing"
+    )
+    held, released = entries(audited, "app.project_config", "UPDATE")
+    assert (held[0]["settings"], held[1]["settings"]) == ({}, {"legal_hold": True})
+    assert (released[1]["settings"], released[1]["monthly_budget_usd"]) == ({}, 5)
+    assert len(entries(audited, "app.project_config", "INSERT")) == 1
+
+
 @pytest.mark.parametrize("table", [table for table in AUDITED if table != "raw.config_versions"])
 def test_deleted_rows_are_recorded_as_they_were(audited, table):
     for child in ("raw.recommendations", "raw.simulations", "raw.config_diffs"):
@@ -150,12 +162,16 @@ def test_no_secret_that_sql_brings_is_in_the_log(audited):
     )  # fmt: skip
     add(
         audited, "raw.scenarios", project_id="beta", scenario_id="s", name="s",
-        task_prompt="Key sk-" + "a1B2" * 10 + " and ghp_" + "x9" * 18,
+        task_prompt="Key sk-" + "a1B2" * 10 + " and ghp_" + "x9" * 18
+        + f"; deploy --api-key {SECRET} --db-password '{SECRET}', curl -u admin:{SECRET} host, mysql -uroot -p{SECRET}",
+        ground_truth=f'"sshpass -p {SECRET} ssh host; agent --max-tokens 4096 -u root"',
     )  # fmt: skip
     add(audited, "app.api_keys", project_id="beta", name="ci", key_hash=b"hash of the key of thirty two b.")
     stored = str(audited.execute("select old_data, new_data from audit.audit_log").fetchall())
     for secret in (SECRET, "a1B2a1B2", "x9x9", b"hash of the key".hex()):
         assert secret not in stored
+    scenario = entries(audited, "raw.scenarios", "INSERT", "beta")[-1][1]
+    assert "--max-tokens 4096 -u root" in str(scenario["ground_truth"])
     kept = entries(audited, "raw.config_versions", "INSERT", "beta")[-1][1]
     assert kept["parsed_config"]["max_tokens"] == 4096
     assert kept["parsed_config"]["token_usage"] == 7

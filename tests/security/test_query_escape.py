@@ -86,6 +86,8 @@ def test_only_the_rows_of_the_project_are_seen(asking: Settings) -> None:
         "select lo_from_bytea(0, 'x')",
         "select * from dblink('dbname=postgres', 'select 1') as t (n int)",
         "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'postgres'",
+        as_role("none", "select pg_cancel_backend(0)"),
+        as_role("none", "select pg_terminate_backend(0)"),
         "select pg_reload_conf()",
         # Writing, in a transaction that is read-only and cannot be made another.
         "with gone as (delete from raw.model_requests returning 1) select * from gone",

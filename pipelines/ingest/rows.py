@@ -17,7 +17,8 @@ import msgspec
 from pipelines.commands import analyse
 from pipelines.ingest.files import keyed_hash
 from pipelines.ingest.prices import priced_name
-from pipelines.ingest.redaction import Redactor, cut
+from pipelines.ingest.redaction import Redactor
+from pipelines.sources.cutting import cut
 from pipelines.sources.records import BadLine, Execution, ModelRequest, ToolCall, stable_uuid
 
 MAX_COMMAND = 100_000

@@ -8,8 +8,8 @@ import msgspec
 
 from pipelines.sources.records import ToolCall, ToolStatus
 
-ERROR_CHARACTERS = 4000
-"""Longest error text kept."""
+ERROR_CHARACTERS = 100_000
+"""Longest error text handed on: far more than is stored, so that the end which is stored is not made here."""
 
 _REJECTIONS = (
     "The user doesn't want to proceed",

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.sources import cutting
+
 MAX_STEPS = 500
 MAX_CHARACTERS = 4000
 
@@ -11,7 +13,8 @@ def cut(text: str) -> str:
     """The text, or its beginning and how much of it was left out."""
     if len(text) <= MAX_CHARACTERS:
         return text
-    return f"{text[:MAX_CHARACTERS]}… ({len(text) - MAX_CHARACTERS} more characters)"
+    kept = cutting.cut(text, MAX_CHARACTERS)
+    return f"{kept}… ({len(text) - len(kept)} more characters)"
 
 
 def bounded(steps: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any]:

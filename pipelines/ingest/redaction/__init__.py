@@ -22,8 +22,9 @@ from pipelines.ingest.redaction.assignments import names_secret
 from pipelines.ingest.redaction.key import load_key
 from pipelines.ingest.redaction.spans import Span, merge, views, without
 from pipelines.ingest.redaction.values import MARKER, MASK, is_value
+from pipelines.sources.cutting import cut
 
-__all__ = ["MAX_CHARACTERS", "SANITIZER_VERSION", "Redactor", "cut", "load_key"]
+__all__ = ["MAX_CHARACTERS", "SANITIZER_VERSION", "Redactor", "load_key"]
 
 SANITIZER_VERSION: Final = "1"
 """Raised whenever rules change, so that rows sanitised by older rules can be told."""
@@ -33,7 +34,6 @@ MAX_CHARACTERS: Final = 256 * 1024
 _MAX_PASSES: Final = 5
 _MAX_DEPTH: Final = 64
 _TOO_DEEP: Final = "[TOO DEEP]"
-_MAX_TOKEN: Final = 4096
 _MAX_KNOWN: Final = 20_000
 _MAX_KNOWN_LENGTH: Final = 200
 _HARMLESS: Final = re.compile(
@@ -43,21 +43,8 @@ _HARMLESS: Final = re.compile(
     r"|[a-z_]{0,24}"
 )
 """Texts that are nothing but an id, its file, a moment or a word: half of what records hold, so not scanned."""
+_DESCRIBING: Final = frozenset({"type", "title", "description", "format"})
 _BOUNDARY = "\n" + "| " * 8 + "\n"
-
-
-def cut(text: str, limit: int) -> str:
-    """At most ``limit`` characters of a text that is still to be redacted.
-
-    The cut is made before the word that it would fall into: half of a secret is not recognised as one.
-    """
-    if len(text) <= limit:
-        return text
-    head = text[: limit + 1]
-    end = limit
-    while end > max(0, limit - _MAX_TOKEN) and not head[end].isspace():
-        end -= 1
-    return head[:end] if head[end].isspace() else head[: max(0, limit - _MAX_TOKEN)]
 
 
 class Redactor:
@@ -86,7 +73,7 @@ class Redactor:
     def tree(self, value: Any, _depth: int = 0) -> Any:
         """A JSON-like value without secrets in its strings and keys.
 
-        A string under a key that names a secret, or behind such a flag in a list, is one whatever it looks like.
+        What stands under a key that names a secret, or behind such a flag in a list, is one whatever it looks like.
         """
         if isinstance(value, str):
             return self.text(value)
@@ -157,11 +144,28 @@ class Redactor:
         return self.text(key) if isinstance(key, str) else key
 
     def _member(self, key: Any, member: Any, siblings: dict[Any, Any], depth: int) -> Any:
-        if isinstance(member, str) and isinstance(key, str):
-            name = siblings.get("name", siblings.get("key")) if key == "value" else key
-            if isinstance(name, str) and names_secret(name) and is_value(member, is_quoted=True):
-                return self._marker("secret", member)
+        name = siblings.get("name", siblings.get("key")) if key == "value" else key
+        if isinstance(name, str) and names_secret(name):
+            is_number_of_token = isinstance(member, int | float) and "token" in name.lower()
+            return member if is_number_of_token else self._secret(member, depth + 1)
         return self.tree(member, depth + 1)
+
+    def _secret(self, value: Any, depth: int) -> Any:
+        """Every text and number in what its name calls a secret, but for what describes it, as schemas do."""
+        if isinstance(value, str):
+            return self._marker("secret", value) if is_value(value, is_quoted=True) else self.text(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self._marker("secret", str(value)) if is_value(str(value), is_quoted=True) else value
+        if isinstance(value, (dict, list, tuple)) and depth >= _MAX_DEPTH:
+            return _TOO_DEEP
+        if isinstance(value, dict):
+            return {
+                self._key_of(key): (self.tree if key in _DESCRIBING else self._secret)(member, depth + 1)
+                for key, member in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self._secret(element, depth + 1) for element in value]
+        return value
 
     def _element(self, last: Any, element: Any, depth: int) -> Any:
         is_argument = isinstance(last, str) and isinstance(element, str) and last[:1] == "-" != element[:1]

@@ -12,6 +12,7 @@ from secret_samples import BARE_PLACES, HEX, NAMED, NAMED_PLACES, SELF_EVIDENT, 
 from pipelines.ingest import redaction
 from pipelines.ingest.redaction import Redactor
 from pipelines.ingest.redaction.values import MARKER
+from pipelines.sources.cutting import cut
 
 REDACTOR = Redactor(b"a key for tests only, 32 bytes..")
 
@@ -148,6 +149,9 @@ def test_a_tree_is_redacted_in_leaves_keys_and_under_names_of_secrets() -> None:
         "env": [{"name": "DB_PASSWORD", "value": plain}, {"name": "PORT", "value": "5432"}],
         "argv": ["deploy", "--api-key", plain, "--force"],
         "nested": json.dumps({"a": json.dumps({"client_secret": plain})}),
+        "passwords": [plain, {"of": {"admin": plain, "pin": 90817263}}],
+        "token": 50256,
+        "secret": {"type": "string", "description": "What you were given."},
         key: 1,
         "input_tokens": 12,
         "none": None,
@@ -160,7 +164,9 @@ def test_a_tree_is_redacted_in_leaves_keys_and_under_names_of_secrets() -> None:
     assert redacted["env"][1] == {"name": "PORT", "value": "5432"}
     assert redacted["argv"][0] == "deploy"
     assert redacted["argv"][3] == "--force"
-    assert (redacted["input_tokens"], redacted["none"]) == (12, None)
+    assert (redacted["input_tokens"], redacted["token"], redacted["none"]) == (12, 50256, None)
+    assert "90817263" not in text
+    assert redacted["secret"] == tree["secret"]
 
 
 def test_a_tree_of_any_depth_is_cut_rather_than_an_error() -> None:
@@ -212,10 +218,15 @@ def test_a_cut_falls_between_words() -> None:
     secret = SELF_EVIDENT["github"](Draw(seed=8))
     text = f"before {secret} after"
     for limit in range(len(text)):
-        short = redaction.cut(text, limit)
+        short = cut(text, limit)
         assert len(short) <= limit
         assert secret in short or not leaks(secret, short)
-    assert redaction.cut(text, len(text)) == text
+    assert cut(text, len(text)) == text
+
+
+def test_a_cut_leaves_what_it_can_of_a_text_without_spaces() -> None:
+    assert cut("没有空格的文字" * 100, 50) == ("没有空格的文字" * 100)[:50]
+    assert cut('{"error":"first","url":"postgres://app:hunter2@db/shop"}', 45) == '{"error":"first","url":'
 
 
 def test_long_texts_are_cut() -> None:

@@ -21,6 +21,7 @@ from pipelines.sources.outputs import (
     FailureCategory,
     Outcome,
     OutcomeStatus,
+    ProjectId,
     Record,
     RunStatus,
     Scale,
@@ -61,7 +62,7 @@ class _Simulation(_Strict, tag="simulation"):
     timeout_ms: _Count | None = None
     max_retries: _Count | None = None
     metadata: dict[str, Any] = {}
-    project: str | None = None
+    project: ProjectId | None = None
 
 
 class _Scenario(_Strict, tag="scenario"):
@@ -73,7 +74,7 @@ class _Scenario(_Strict, tag="scenario"):
     difficulty: Literal["easy", "medium", "hard"] | None = None
     tags: list[str] = []
     dataset: str | None = None
-    project: str | None = None
+    project: ProjectId | None = None
 
 
 class _Tool(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,7 +111,7 @@ class _Outcome(_Strict, tag="outcome"):
     error: str | None = None
     error_type: str | None = None
     error_category: FailureCategory | None = None
-    project: str | None = None
+    project: ProjectId | None = None
 
 
 _Line = _Simulation | _Scenario | _Outcome

@@ -9,7 +9,7 @@ zero. Times carry their zone; readers of formats without zones take UTC.
 import hashlib
 import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -21,6 +21,8 @@ ToolUseStatus = Literal["ok", "error", "unanswered"]
 EvaluationKind = Literal["full", "minibatch"]
 Direction = Literal["maximize", "minimize"]
 FailureCategory = Literal["timeout", "tool_error", "model_error", "validation_error", "system_error", "unknown"]
+
+ProjectId = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]{0,99}$")]
 
 Scale = tuple[float | None, float | None]
 """Smallest and largest score possible; None where there is no bound."""

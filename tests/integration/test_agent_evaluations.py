@@ -139,7 +139,6 @@ def test_bad_lines_are_quarantined_and_the_rest_is_loaded(settings, connection, 
     rows = connection.execute("select line_number, reason from ops.quarantined_records order by 1, 2").fetchall()
     assert rows == [
         (1, "unknown_scenario"),
-        (4, "score_outside_scale"),
         (5, "unknown_scenario"),
         (6, "configuration_refused"),
         (7, "configuration_refused"),
@@ -147,8 +146,49 @@ def test_bad_lines_are_quarantined_and_the_rest_is_loaded(settings, connection, 
         (9, "unknown_simulation"),
     ]
     assert report.quarantined == len(rows)
-    assert one(connection, "select count(*), min(score_raw) from raw.outcomes") == (1, 0.5)
+    assert one(connection, "select count(*), sum(score_raw), sum(reliability_score) from raw.outcomes") == (2, 2, 0.5)
     assert one(connection, "select array_agg(source_key) from raw.simulations") == (["r1"],)
+
+
+def test_an_id_that_looks_like_a_secret_costs_no_document(settings, connection, tmp_path):
+    path = tmp_path / "own.jsonl"
+    lines = [
+        {"type": "simulation", "id": "r1", "config": {"model": "m"}, "scenarios": ["password:too-short"]},
+        {"type": "scenario", "id": "password:too-short", "prompt": "q"},
+        {"type": "outcome", "scenario": "password:too-short", "score": 0.5},
+        {"type": "scenario", "id": "s", "prompt": "q", "project": "No Slug"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = run(settings, path, project="shop")
+    assert [(problem.line, problem.reason) for problem in report.problems] == [(4, "unexpected_shape")]
+    assert one(connection, "select count(*) from raw.outcomes join raw.scenarios using (project_id, scenario_id)") == (
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "db:\n  password:\n    Quz7plover88\n",
+        "db:\n  password: >-\n    Quz7plover88\n",
+        "key: |\n  -----BEGIN PRIVATE KEY-----\n  Quz7plover88\n  -----END PRIVATE KEY-----\n",
+        "passwords:\n- Quz7plover88\n- 9081726354\n",
+        "credentials: {admin: Quz7plover88, pin: 9081726354}\n",
+    ],
+)
+def test_no_secret_of_a_configuration_is_stored_however_its_yaml_is_written(settings, connection, tmp_path, config):
+    path = tmp_path / "own.jsonl"
+    lines = [
+        {"type": "simulation", "id": "r1", "config": "model: m\n" + config},
+        {"type": "scenario", "id": "s", "prompt": "q"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run(settings, path, project="shop")
+    text, parsed = one(connection, "select raw_yaml, parsed_config from raw.config_versions")
+    assert parsed["model"] == "m"
+    assert "model: m\n" in text
+    assert "Quz7plover88" not in f"{text}{parsed}"
+    assert "9081726354" not in f"{text}{parsed}"
 
 
 def test_a_document_that_only_mentions_a_scenario_takes_nothing_from_it(settings, connection, tmp_path):

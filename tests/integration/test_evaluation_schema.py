@@ -314,6 +314,7 @@ def test_long_prompts_can_be_stored_and_searched(ingest, words):
         ({}, None),
         ({"score_raw": "0.25"}, 0.25),
         ({"score_raw": 84, "score_scale": "[0,100]"}, 0.84),
+        ({"score_raw": 84}, None),
         ({"score_raw": -380180, "score_scale": "(,)"}, None),
     ],
 )
@@ -325,8 +326,8 @@ def test_scores_keep_their_scale_and_unscored_is_not_zero(ingest, made, columns,
 @pytest.mark.parametrize(
     "columns",
     [
-        {"score_raw": 84},
         {"score_raw": "NaN", "score_scale": "(,)"},
+        {"score_raw": "Infinity", "score_scale": "(,)"},
         {"tokens_used": -1},
         {"cost_usd": 1},
         {"cost_status": "reported"},

@@ -105,13 +105,12 @@ def test_bad_records_are_quarantined_with_a_sentence_and_the_rest_is_loaded(
     run = {"optimizer_type": "grid_search", "status": "completed", "start_time": "2026-10-01T08:00:00Z"}
     lines: list[tuple[dict[str, Any], str | None]] = [
         (run | {"id": "good", "run_name": "good", "final_score": 0.5}, None),
-        (run | {"id": "percent", "run_name": "percent", "final_score": 62.5}, "score_outside_scale"),
+        (run | {"id": "percent", "run_name": "percent", "final_score": 62.5, "score_scale": [1, 0]}, "invalid_scale"),
         (run | {"id": "backwards", "run_name": "b", "end_time": "2026-10-01T07:00:00Z"}, "ends_before_start"),
         (run | {"id": "odd", "run_name": "odd", "status": "finished"}, "unknown_status"),
         ({"run_id": "good", "iteration": 0, "score": 0.4}, None),
         ({"run_id": "good", "iteration": 0, "score": 0.4}, None),
         ({"run_id": "good", "iteration": 0, "score": 0.6}, "duplicate_with_other_values"),
-        ({"run_id": "good", "iteration": 1, "score": 85}, "score_outside_scale"),
         ({"run_id": "good", "iteration": 2, "score": 0.1, "tokens_used": -5}, "invalid_value"),
         ({"run_id": "nobody", "iteration": 0, "score": 0.4}, "unknown_run"),
         ({"run_id": "good", "iteration": 0, "sample_index": 0, "score": 0}, None),
@@ -130,6 +129,28 @@ def test_bad_records_are_quarantined_with_a_sentence_and_the_rest_is_loaded(
     assert len(stored(dsn, "select from ops.quarantined_records")) == len(expected)
     os.utime(path)
     assert ingest.run([path], dsn=dsn, settings=settings).quarantined == 0
+
+
+def test_a_run_is_kept_with_scores_outside_its_scale_which_have_no_normalised_value(
+    dsn: str, settings: Settings, tmp_path: Path
+) -> None:
+    run = {"id": "percent", "run_name": "r", "optimizer_type": "custom", "initial_score": 0.5, "final_score": 62.5}
+    path = write_lines(tmp_path / "runs.jsonl", [run, {"run_id": "percent", "iteration": 0, "score": 85}])
+    assert ingest.run([path], dsn=dsn, settings=settings).problems == []
+    assert stored(
+        dsn, "select initial_score, final_score_raw, final_score, best_score_raw, best_score from raw.optimization_runs"
+    ) == [(Decimal("0.5"), Decimal("62.5"), None, 85, None)]
+
+
+def test_the_project_that_is_given_wins_over_those_that_records_name(
+    dsn: str, settings: Settings, tmp_path: Path
+) -> None:
+    run = {"id": "x", "run_name": "real", "optimizer_type": "custom", "final_score": 0.9, "project_id": "storefront"}
+    ingest.run([write_lines(tmp_path / "1.jsonl", [run])], dsn=dsn, settings=settings)
+    forged = write_lines(tmp_path / "2.jsonl", [run | {"run_name": "forged"}, {"run_id": "x", "iteration": 0}])
+    ingest.run([forged], dsn=dsn, settings=settings, project="other")
+    names = stored(dsn, "select project_id, run_name, iterations from raw.optimization_runs order by 1")
+    assert names == [("other", "forged", 1), ("storefront", "real", 0)]
 
 
 def test_children_may_follow_in_a_later_file(dsn: str, settings: Settings, tmp_path: Path) -> None:

@@ -136,7 +136,14 @@ class Loader:
     def _store(self, read: Read, entry: LedgerEntry, parts: Sequence[LedgerEntry], report: IngestReport) -> None:
         assert entry.project_id is not None  # noqa: S101 (a document always has one)
         assert entry.source is not None  # noqa: S101 (and is of a known format)
-        staging = Staging(self._redactor, entry.source, entry.project_id, self._now, entry.modified_at)
+        staging = Staging(
+            self._redactor,
+            entry.source,
+            entry.project_id,
+            self._now,
+            entry.modified_at,
+            may_name_projects=self._project is None,
+        )
         merge.stage(self._connection, staging.rows(read()))
         self._connection.commit()
         projects.register(self._connection, staging.projects)

@@ -15,9 +15,17 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_INTEGER = 2**31 - 1
 MAX_AMOUNT = 10**15
 _PLACE = frozenset(Place.__struct_fields__)
-_NEGATIVE = frozenset({"score_raw", "initial_score_raw", "final_score_raw", "reported_best_score_raw", "avg_score"})
+_NEGATIVE = frozenset(
+    {
+        "score_raw",
+        "initial_score_raw",
+        "final_score_raw",
+        "reported_best_score_raw",
+        "overall_score_raw",
+        "avg_score",
+    }
+)
 _SMALL = frozenset({"iteration", "sample_index", "epoch", "retry_count", "step_count", "max_retries"})
-_SCORES = ("score_raw", "initial_score_raw", "final_score_raw", "reported_best_score_raw", "overall_score_raw")
 _SPANS = (
     ("start_time", "end_time"),
     ("iteration_start_time", "iteration_end_time"),
@@ -71,7 +79,7 @@ def _problems(record: Run | Iteration | Sample | Scenario | Simulation | Outcome
             yield from _date(name, field, value, now)
         elif isinstance(value, int | float):
             yield from _number(name, field, value)
-    yield from _scores(name, record)
+    yield from _scale(name, record)
     for first, last in _SPANS:
         start, end = getattr(record, first, None), getattr(record, last, None)
         if start is not None and end is not None and end < start:
@@ -115,24 +123,13 @@ def _number(name: str, field: str, value: float) -> Iterator[Problem]:
         yield Problem("invalid_value", f"{name}: {field} is {value}, which is too large.")
 
 
-def _scores(name: str, record: msgspec.Struct) -> Iterator[Problem]:
+def _scale(name: str, record: msgspec.Struct) -> Iterator[Problem]:
     scale: Scale | None = getattr(record, "score_scale", None)
     if scale is None:
         return
     low, high = scale
     if low is not None and high is not None and not low < high:
         yield Problem("invalid_scale", f"{name}: the scale from {low:g} to {high:g} is empty.")
-        return
-    for field in _SCORES:
-        score = getattr(record, field, None)
-        if score is not None and ((low is not None and score < low) or (high is not None and score > high)):
-            yield Problem("score_outside_scale", f"{name}: {field} is {score:g}, outside its scale {written(scale)}.")
-
-
-def written(scale: Scale) -> str:
-    """The scale as people write it."""
-    low, high = scale
-    return f"{'-∞' if low is None else f'{low:g}'} to {'∞' if high is None else f'{high:g}'}"
 
 
 def _sample_counts(name: str, total: int | None, solved: int | None, failed: int | None) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """Records of documents → rows of one staging table: checked, redacted, priced, with the ids that they will have."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +13,9 @@ import yaml
 from pipelines.ingest.files import keyed_hash
 from pipelines.ingest.outputs import checks, failures
 from pipelines.ingest.prices import ModelPrice, price_rows
-from pipelines.ingest.redaction import Redactor, cut
+from pipelines.ingest.redaction import MAX_CHARACTERS, Redactor
+from pipelines.sources import yaml_text
+from pipelines.sources.cutting import cut
 from pipelines.sources.outputs import Failure, Iteration, Outcome, Record, Run, Sample, Scenario, Simulation, ToolUse
 from pipelines.sources.records import BadLine, stable_uuid
 
@@ -29,7 +32,14 @@ class Staging:
     """Turns the records of one document into rows; what cannot be stored is collected in ``bad``."""
 
     def __init__(
-        self, redactor: Redactor, source: str, project_id: str, now: datetime, document_time: datetime
+        self,
+        redactor: Redactor,
+        source: str,
+        project_id: str,
+        now: datetime,
+        document_time: datetime,
+        *,
+        may_name_projects: bool = True,
     ) -> None:
         self.bad: list[BadLine] = []
         self.good = 0
@@ -39,6 +49,7 @@ class Staging:
         self._redactor = redactor
         self._source = source
         self._project_id = project_id
+        self._may_name_projects = may_name_projects
         self._now = now
         self._document_time = document_time
         self._project_of_parent: dict[str, str] = {}
@@ -74,9 +85,11 @@ class Staging:
             yield type(record).__name__.lower(), number, record.line, record.offset, self._project(record), body
 
     def _project(self, record: Any) -> str:
-        """The project that the record names, else its parent's, else the document's."""
+        """The project that the record names where it may, else its parent's, else the document's."""
         parent = getattr(record, "run_key", None) or getattr(record, "simulation_key", None)
-        project: str = record.project or self._project_of_parent.get(parent or "", self._project_id)
+        project: str = self._project_of_parent.get(parent or "", self._project_id)
+        if record.project and self._may_name_projects:
+            project = record.project
         if isinstance(record, Run | Simulation):
             self._project_of_parent[record.key] = project
         self.projects.add(project)
@@ -88,7 +101,7 @@ class Staging:
             case Run():
                 body["id"] = self._run_id(record.key)
                 body["run_name"] = _one_line(body.pop("name")) or "unnamed"
-                body["optimizer_type"] = _slug(record.optimizer_type)
+                body["optimizer_type"] = _slug(body["optimizer_type"])
                 body["created_at"] = body["created_at"] or body["start_time"] or self._document_time
                 self._see(record.created_at or record.start_time)
             case Iteration() | Sample():
@@ -113,7 +126,7 @@ class Staging:
         body["id"] = stable_uuid(f"simulation:{self._source}:{record.key}")
         body["config_name"] = _one_line(body["config_name"])[:MAX_NAME] or "unnamed"
         body["name"] = _one_line(body["name"] or "")[:MAX_NAME] or None
-        text = self._long_text(record.config_yaml or "") or yaml.safe_dump(
+        text = self._yaml(record.config_yaml or "") or yaml.safe_dump(
             body["config"], allow_unicode=True, sort_keys=True
         )
         body["config_yaml"] = text
@@ -181,7 +194,11 @@ class Staging:
         """All fields, texts and everything below them redacted; times stay times."""
         body: dict[str, Any] = {}
         for field, value in msgspec.structs.asdict(record).items():
-            if isinstance(value, str):
+            if field == "scenario_id":
+                body[field] = self._scenario_id(value)
+            elif field == "planned_scenarios":
+                body[field] = [self._scenario_id(planned) for planned in value]
+            elif isinstance(value, str):
                 body[field] = self._redactor.text(value)
             elif isinstance(value, dict | list) and field not in ("tools", "failures"):
                 body[field] = self._redactor.tree(value)
@@ -189,9 +206,22 @@ class Staging:
                 body[field] = value
         return body
 
-    def _long_text(self, text: str) -> str:
-        """The text redacted line by line: longer ones than a redactor takes in one piece stay whole."""
-        return "".join(self._redactor.texts(text.splitlines(keepends=True))) if text else ""
+    def _scenario_id(self, scenario_id: str) -> str:
+        """The id, still one when a part of it was redacted; equal ids stay equal."""
+        redacted = self._redactor.text(scenario_id)
+        return redacted if redacted == scenario_id else re.sub(r"[^a-z0-9_.:/-]", "", redacted.lower())
+
+    def _yaml(self, text: str) -> str:
+        """The settings as written, redacted; nothing where they still hold a value that its name gives away."""
+        if len(text) <= MAX_CHARACTERS:
+            redacted = self._redactor.text(text)
+        else:
+            redacted = "".join(self._redactor.texts(text.splitlines(keepends=True)))
+        try:
+            settings = yaml_text.parse(redacted)
+        except yaml_text.Refused:
+            return ""
+        return redacted if self._redactor.tree(settings) == settings else ""
 
     def _see(self, moment: datetime | None) -> None:
         if moment is None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -14,6 +14,7 @@ from pipelines.sources.outputs import (
     UNIT,
     EvaluationKind,
     Iteration,
+    ProjectId,
     Record,
     Run,
     Sample,
@@ -40,7 +41,7 @@ class Attributes(msgspec.Struct):
 
     optimizer: str | None = None
     run_name: str | None = None
-    project: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]{0,99}$")] | None = None
+    project: ProjectId | None = None
     task: str | None = None
     dataset_hash: str | None = None
     start_time: datetime | None = None

@@ -28,6 +28,7 @@ renamed as (
         retry_count,
 
         -- booleans
+        not coalesce(score_scale::numrange @> score_raw, true) as is_off_scale,
         is_passed,
         -- An attempt that broke off failed, verdict or not; one that ended and that nobody judged may be either.
         case

@@ -1,5 +1,5 @@
--- Records that do not fit together: of two that name the same thing the first is taken, a child needs its parent, and
--- an iteration's score lies on its run's scale. Parents that the warehouse knows from elsewhere count.
+-- Records that do not fit together: of two that name the same thing the first is taken, and a child needs its parent.
+-- Parents that the warehouse knows from elsewhere count.
 
 insert into refused_outputs (record_number, reason, detail)
 select
@@ -35,39 +35,6 @@ from (
 ) as i
 where i.body - 'line' - 'offset' <> i.first_body - 'line' - 'offset';
 
-create temporary table run_scales on commit drop as
-select distinct on (project_id, run_id)
-    project_id,
-    run_id,
-    score_scale,
-    score_direction
-from (
-    select
-        s.project_id,
-        (s.body ->> 'id')::uuid as run_id,
-        numrange((s.body #>> '{score_scale,0}')::numeric, (s.body #>> '{score_scale,1}')::numeric, '[]') as score_scale,
-        s.body ->> 'score_direction' as score_direction,
-        s.record_number
-    from staged_outputs as s
-    where s.kind = 'run'
-    union all
-    select
-        r.project_id,
-        r.id,
-        r.score_scale::numrange,
-        r.score_direction,
-        -1
-    from raw.optimization_runs as r
-    inner join (
-        select distinct
-            project_id,
-            (body ->> 'run_id')::uuid as run_id
-        from staged_outputs
-        where kind in ('iteration', 'sample')
-    ) as s on r.project_id = s.project_id and r.id = s.run_id
-) as known
-order by project_id, run_id, record_number desc;
-
 insert into refused_outputs (record_number, reason, detail)
 select
     s.record_number,
@@ -75,17 +42,16 @@ select
     'Iteration ' || (s.body ->> 'iteration') || ' belongs to run "' || (s.body ->> 'run_key')
     || '", which is neither in this document nor in the warehouse; ingest the run with it or before it.'
 from staged_outputs as s
-left join run_scales as r on s.project_id = r.project_id and (s.body ->> 'run_id')::uuid = r.run_id
-where s.kind = 'iteration' and r.run_id is null
-union all
-select
-    s.record_number,
-    'score_outside_scale',
-    'Iteration ' || (s.body ->> 'iteration') || ' of run "' || (s.body ->> 'run_key') || '" has the score '
-    || (s.body ->> 'score_raw') || ', outside the run''s scale ' || r.score_scale || '.'
-from staged_outputs as s
-inner join run_scales as r on s.project_id = r.project_id and (s.body ->> 'run_id')::uuid = r.run_id
-where s.kind = 'iteration' and not r.score_scale @> (s.body ->> 'score_raw')::numeric;
+where
+    s.kind = 'iteration'
+    and not exists (
+        select from staged_outputs as r
+        where r.kind = 'run' and r.project_id = s.project_id and r.body ->> 'id' = s.body ->> 'run_id'
+    )
+    and not exists (
+        select from raw.optimization_runs as r
+        where r.project_id = s.project_id and r.id = (s.body ->> 'run_id')::uuid
+    );
 
 delete from staged_outputs as s
 using refused_outputs as x

@@ -65,9 +65,26 @@ seen as materialized (
     from known_executions
 ),
 
+-- What a file said of an execution before it was read again counts no more, unless now it says less.
+outdated as materialized (
+    select
+        k.project_id,
+        k.id
+    from seen as k
+    inner join seen as s
+        on
+            k.project_id = s.project_id
+            and k.id = s.id
+            and k.source_file_key = s.source_file_key
+            and k.source_line = s.source_line
+    where k.is_stored and not s.is_stored and k.ended_at <= greatest(s.ended_at, k.timestamp)
+),
+
 -- Work whose command is in no log gets an execution of its own, one per session.
 execution_candidates as materialized (
-    select *
+    select
+        *,
+        is_stored and (project_id, id) in (select o.project_id, o.id from outdated as o) as is_outdated
     from seen
     union all
     select
@@ -97,7 +114,8 @@ execution_candidates as materialized (
         0,
         null,
         '{}',
-        null
+        null,
+        false
     from (
         select
             t.project_id,
@@ -140,7 +158,8 @@ conversations as materialized (
     select distinct on (project_id, id) *
     from execution_candidates
     order by
-        project_id asc, id asc, kind <> 'run' desc, ended_at desc, is_stored desc, place asc
+        project_id asc, id asc, kind <> 'run' desc, is_outdated asc, ended_at desc, status <> 'pending' desc,
+        is_stored desc, place asc
 ),
 
 -- A run's own verdict beats what is read from the transcript.
@@ -153,7 +172,7 @@ outcomes as materialized (
         error_message
     from execution_candidates
     order by
-        project_id asc, id asc, reported_usage is not null desc, kind <> 'run' desc, ended_at desc,
+        project_id asc, id asc, reported_usage is not null desc, kind <> 'run' desc, is_outdated asc, ended_at desc,
         status <> 'pending' desc, is_stored desc, place asc
 ),
 

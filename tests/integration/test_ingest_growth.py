@@ -1,0 +1,103 @@
+"""Files that grow between two runs: what is stored is what a single reading of the whole file gives."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines import ingest
+from pipelines.settings import Settings
+from tests.source_files import CAVEAT, Transcript, text, tool
+
+ANSWERED_AT = "2026-03-02T09:00:01.000Z"
+BEFORE_THE_PROMPT = "2026-03-02T08:59:00.000Z"
+
+
+def run(settings: Settings, transcript: Transcript, path: Path, project: str = "shop") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(transcript))
+    ingest.run([path], dsn=settings.database_url, settings=settings, jobs=1, project=project)
+
+
+def interruption(transcript: Transcript, at: str) -> None:
+    transcript.user("[Request interrupted by user]", timestamp=at)
+
+
+def api_error(transcript: Transcript, at: str) -> None:
+    transcript.assistant(
+        text("out of usage"), id="error", request=None, model="<synthetic>", timestamp=at, isApiErrorMessage=True
+    )
+
+
+def tool_use(transcript: Transcript, at: str) -> None:
+    transcript.assistant(tool("toolu_1"), timestamp=at)
+
+
+def next_command(transcript: Transcript, at: str) -> None:
+    tool_use(transcript, at)
+    transcript.user(CAVEAT, isMeta=True, timestamp=at)
+    transcript.user("<command-name>/exit</command-name>", timestamp=at)
+
+
+def another_answer(transcript: Transcript, at: str) -> None:
+    interruption(transcript, at)
+    transcript.assistant(text("more"), id="msg_2", timestamp=at)
+
+
+@pytest.mark.parametrize("at", [ANSWERED_AT, BEFORE_THE_PROMPT], ids=["clock stands still", "clock goes back"])
+@pytest.mark.parametrize(
+    ("tail", "verdict"),
+    [
+        (interruption, ("cancelled", "interrupted")),
+        (api_error, ("failed", "api_error")),
+        (tool_use, ("pending", "unanswered_tool")),
+        (next_command, ("completed", "answered")),
+        (another_answer, ("completed", "answered")),
+    ],
+)
+def test_lines_that_do_not_advance_the_clock_count_as_much_as_others(
+    settings: Settings,
+    connection: psycopg.Connection,
+    tmp_path: Path,
+    tail: Any,
+    verdict: tuple[str, str],
+    at: str,
+) -> None:
+    whole = Transcript().user("hello").assistant(text("done"))
+    tail(whole, at)
+    grown = Transcript()
+    for end in range(2, len(whole.lines) + 1):
+        grown.lines = whole.lines[:end]
+        run(settings, grown, tmp_path / "s.jsonl", "grown")
+    run(settings, whole, tmp_path / "s.jsonl", "whole")
+    rows = connection.execute(
+        "select distinct status, status_reason, ended_at, output_characteristics::text from raw.command_executions "
+        "where command_raw = 'hello'"
+    ).fetchall()
+    assert [row[:2] for row in rows] == [verdict]
+
+
+def test_a_verdict_from_another_file_outlives_lines_that_say_nothing(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    original = Transcript("s-0").user("hello").assistant(tool("toolu_1"))
+    resumed = Transcript("s-1").user("hello").assistant(tool("toolu_1")).user("go on")
+    run(settings, original, tmp_path / "s-0.jsonl")
+    run(settings, resumed, tmp_path / "s-1.jsonl")
+    run(settings, original.line(type="ai-title", title="greeting"), tmp_path / "s-0.jsonl")
+    assert connection.execute(
+        "select status, status_reason from raw.command_executions where command_raw = 'hello'"
+    ).fetchall() == [("completed", "answered")]
+
+
+def test_a_file_cut_short_takes_nothing_back(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    transcript = Transcript().user("hello").assistant(text("done"))
+    run(settings, transcript, tmp_path / "s.jsonl")
+    del transcript.lines[1:]
+    run(settings, transcript, tmp_path / "s.jsonl")
+    assert connection.execute("select status, request_count from raw.command_executions").fetchall() == [
+        ("completed", 1)
+    ]

@@ -101,3 +101,20 @@ def test_a_file_cut_short_takes_nothing_back(
     assert connection.execute("select status, request_count from raw.command_executions").fetchall() == [
         ("completed", 1)
     ]
+
+
+def test_a_subagents_work_goes_to_its_command_when_its_result_comes_after_another_command(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.jsonl"
+    parent = Transcript().user("hello").assistant(tool("toolu_1", "Task"), id="msg_parent")
+    parent.event("system", subtype="local_command", content="<command-name>/tasks</command-name>")
+    agent = Transcript(agentId="a1", isSidechain=True).event("progress").event("progress").event("progress")
+    agent.user("sub task").assistant(tool("toolu_2"), id="msg_a").result("toolu_2").assistant(text("done"), id="msg_b")
+    run(settings, parent, path)
+    run(settings, agent, tmp_path / "s" / "subagents" / "agent-a1.jsonl")
+    parent.result("toolu_1", toolUseResult={"agentId": "a1"}).assistant(text("seen"), id="msg_after")
+    run(settings, parent, path)
+    assert connection.execute(
+        "select command_raw, request_count, tool_calls from raw.command_executions order by timestamp"
+    ).fetchall() == [("hello", 3, 2), ("/tasks", 1, 0)]

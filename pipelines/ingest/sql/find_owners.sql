@@ -145,13 +145,15 @@ executions as materialized (
     ) as e
 ),
 
+-- A tool use whose result comes commands later is stored with its own command, which the batch may not hold again.
 spawners as (
     select
         s.project_id,
         s.spawned_agent_id,
-        min(t.target_id::text)::uuid as execution_id
+        min(coalesce(t.target_id, k.execution_id)::text)::uuid as execution_id
     from staged_tool_calls as s
-    inner join execution_targets as t on s.project_id = t.project_id and s.execution_id = t.id
+    left join execution_targets as t on s.project_id = t.project_id and s.execution_id = t.id
+    left join known_tool_calls as k on s.ctid = k.place and not k.is_owner_inferred
     where s.spawned_agent_id is not null
     group by s.project_id, s.spawned_agent_id
 ),

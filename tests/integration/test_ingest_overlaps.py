@@ -31,19 +31,23 @@ def headless_run(path: Path) -> Path:
     return written(path, *lines)
 
 
-def transcript(path: Path, session: str) -> Path:
+def transcript(path: Path, session: str, *request_ids: str | None) -> Path:
+    """A prompt and its answer, seen once under each of the ids."""
     common = {"sessionId": session, "cwd": "/src/shop", "version": "2.1.97", "isSidechain": False}
     prompt = {"role": "user", "content": f"a prompt of {session}"}
     lines = (
         {**common, "type": "user", "uuid": f"{session}-1", "timestamp": "2026-10-05T12:00:00Z", "message": prompt},
-        {
-            **common,
-            "type": "assistant",
-            "uuid": f"{session}-2",
-            "timestamp": "2026-10-05T12:00:01Z",
-            "requestId": "req_1",
-            "message": ANSWER,
-        },
+        *(
+            {
+                **common,
+                "type": "assistant",
+                "uuid": f"{session}-answer-{request_id}",
+                "timestamp": "2026-10-05T12:00:01Z",
+                "requestId": request_id,
+                "message": ANSWER,
+            }
+            for request_id in request_ids
+        ),
     )
     return written(path, *lines)
 
@@ -59,8 +63,8 @@ def test_a_response_without_its_request_id_is_the_one_of_the_transcript_and_of_i
 ) -> None:
     logs = (
         headless_run(tmp_path / "run.jsonl"),
-        transcript(tmp_path / "s-1.jsonl", "s-1"),
-        transcript(tmp_path / "s-2.jsonl", "s-2"),
+        transcript(tmp_path / "s-1.jsonl", "s-1", "req_1"),
+        transcript(tmp_path / "s-2.jsonl", "s-2", "req_1"),
     )
     for number in order:
         ingest.run([logs[number]], dsn=settings.database_url, settings=settings, jobs=1, project="shop")
@@ -68,3 +72,42 @@ def test_a_response_without_its_request_id_is_the_one_of_the_transcript_and_of_i
         ("msg_1", "req_1", 10)
     ]
     assert connection.execute("select sum(total_tokens) from raw.command_executions").fetchone() == (1015,)
+
+
+def stored(connection: psycopg.Connection) -> tuple[list[Any], int]:
+    """Ids of the responses, and tokens of all executions."""
+    ids = connection.execute("select message_id, request_id from raw.model_requests order by 1, 2").fetchall()
+    (tokens,) = connection.execute("select sum(total_tokens) from raw.command_executions").fetchone()
+    return ids, tokens
+
+
+@pytest.mark.parametrize("batches", [((0, 1),), ((1, 0),), ((0,), (1,)), ((1,), (0,))], ids=str)
+@pytest.mark.parametrize("request_ids", [("req_1",), ("req_1", "req_2")], ids=len)
+def test_a_line_without_its_request_id_is_that_of_another_transcript_in_one_batch_or_in_two(
+    settings: Settings,
+    connection: psycopg.Connection,
+    tmp_path: Path,
+    batches: tuple[tuple[int, ...], ...],
+    request_ids: tuple[str, ...],
+) -> None:
+    names = ("a.jsonl", "b.jsonl")
+    without, other = names if batches[0][0] == 0 else reversed(names)
+    logs = transcript(tmp_path / without, "s-1", None), transcript(tmp_path / other, "s-2", *request_ids)
+    for batch in batches:
+        paths = [logs[number] for number in batch]
+        ingest.run(paths, dsn=settings.database_url, settings=settings, jobs=1, project="shop")
+    assert stored(connection) == ([("msg_1", request_id) for request_id in request_ids], 1015 * len(request_ids))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_only_one_request_adopts_a_response_without_its_request_id(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    logs = (
+        headless_run(tmp_path / "run.jsonl"),
+        transcript(tmp_path / "s-1.jsonl", "s-1", "req_A", "req_B"),
+        transcript(tmp_path / "s-2.jsonl", "s-2", "req_B", "req_A"),
+    )
+    for number in order:
+        ingest.run([logs[number]], dsn=settings.database_url, settings=settings, jobs=1, project="shop")
+    assert stored(connection) == ([("msg_1", "req_A"), ("msg_1", "req_B")], 2030)

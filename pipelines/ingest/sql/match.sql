@@ -70,6 +70,18 @@ from (
 ) as sightings
 order by place, request_key desc;
 
+-- What is stored without its request's id is one request only: of those that could be it, the first is.
+delete from known_requests as k
+using (
+    select
+        k.place,
+        rank() over (partition by k.project_id, k.request_key order by s.request_id) as place_in_line
+    from known_requests as k
+    inner join staged_requests as s on k.place = s.ctid
+    where k.request_id is null and s.request_id is not null
+) as candidates
+where k.place = candidates.place and candidates.place_in_line > 1;
+
 insert into known_tool_calls
 select
     r.*,

@@ -1,6 +1,37 @@
 -- One row per API response. Of all lines seen, in whatever file, the one with the largest output holds the usage.
 
 insert into contested_requests (project_id, request_key, place)
+with
+-- Some writers leave the request's id out: such a row is the first of its message that has one.
+complete as (
+    select
+        s.project_id,
+        s.message_id,
+        min(s.request_key) as request_key
+    from staged_requests as s
+    where
+        s.request_id is not null
+        and (s.project_id, s.message_id) in (
+            select
+                i.project_id,
+                i.message_id
+            from staged_requests as i
+            where i.request_id is null
+        )
+    group by s.project_id, s.message_id
+),
+
+fresh as materialized (
+    select
+        s.project_id,
+        coalesce(c.request_key, s.request_key) as request_key,
+        s.ctid as place
+    from staged_requests as s
+    left join complete as c
+        on s.project_id = c.project_id and s.message_id = c.message_id and s.request_id is null
+    where not exists(select from known_requests as k where k.place = s.ctid)
+)
+
 select
     project_id,
     request_key,
@@ -8,19 +39,18 @@ select
 from known_requests
 union all
 select
-    s.project_id,
-    s.request_key,
-    s.ctid as place
-from staged_requests as s
+    f.project_id,
+    f.request_key,
+    f.place
+from fresh as f
 inner join (
     select
         project_id,
         request_key
-    from staged_requests
+    from fresh
     group by project_id, request_key
     having count(*) > 1
-) as repeated on s.project_id = repeated.project_id and s.request_key = repeated.request_key
-where not exists(select from known_requests as k where k.place = s.ctid);
+) as repeated on f.project_id = repeated.project_id and f.request_key = repeated.request_key;
 
 insert into settled_requests
 with

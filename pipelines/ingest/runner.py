@@ -21,6 +21,7 @@ from pipelines.ingest import files, ledger, projects
 from pipelines.ingest.files import LogFile
 from pipelines.ingest.report import IngestReport, Problem, Progress
 from pipelines.settings import Settings
+from pipelines.sources.outputs import shown_name
 
 ROLE = "tracemill_ingest"
 GROUP_BYTES = 128 << 20
@@ -59,7 +60,7 @@ def run(
 
     started = time.monotonic()
     paths = list(paths)
-    shown = ", ".join(str(path) for path in paths)
+    shown = shown_name(", ".join(str(path) for path in paths))
     if project is not None:
         projects.checked(project)
     found = files.find(paths)

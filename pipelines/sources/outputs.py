@@ -243,6 +243,11 @@ class Unreadable(ValueError):
     """A document that cannot be read at all; the message says why and what to do, without its path."""
 
 
+def shown_name(name: str) -> str:
+    """The name of a file as text that can be stored and shown: a byte that is no UTF-8 becomes U+FFFD."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def scenario_id(dataset: str, source_id: str | int) -> str:
     """Id of a dataset's sample: readable where its name allows, and always the same for the same two names.
 

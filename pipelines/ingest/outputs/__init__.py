@@ -110,7 +110,7 @@ class Loader:
             self._store(read, entry, parts, report)
         except (Unreadable, OSError) as error:
             self._connection.rollback()
-            told = self._redactor.text(str(error))
+            told = self._redactor.text(str(error)).encode("utf-8", "replace").decode()
             report.problems.append(Problem(entry.path, "unreadable", f"{entry.path} was not read: {told}"))
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             self._connection.rollback()

@@ -87,7 +87,9 @@ class Redactor:
         return value
 
     def path(self, path: str) -> str:
-        """A file path without secrets, each of its parts looked at by itself as well."""
+        """A file path without secrets, each of its parts looked at by itself as well; always valid Unicode."""
+        # Bytes of a name that are no UTF-8 come as lone surrogates, which neither a database nor a terminal takes.
+        path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         return "/".join(self._redact(part) for part in self.text(path).split("/"))
 
     def sample(self, data: bytes) -> str:

@@ -14,7 +14,16 @@ import msgspec
 from pipelines.sources.documents import Document
 from pipelines.sources.json_documents import Element, bad_element, elements, moment, text_of
 from pipelines.sources.lines import UnusableLine
-from pipelines.sources.outputs import Failure, Outcome, Record, Scenario, Simulation, content_hash, scenario_id
+from pipelines.sources.outputs import (
+    Failure,
+    Outcome,
+    Record,
+    Scenario,
+    Simulation,
+    content_hash,
+    scenario_id,
+    shown_name,
+)
 from pipelines.sources.steps import bounded, cut
 
 from .trace import Step, steps_of, tools_of
@@ -108,7 +117,7 @@ def read(document: Document, data: bytes) -> Iterator[Record]:
             key=f"{identity}:{agent}",
             config_name=f"arc-eval {agent}",
             config={"agent": agent},
-            name=document.path.stem,
+            name=shown_name(document.path.stem),
             status="completed",
             started_at=min(started[agent]),
             completed_at=max(started[agent]),

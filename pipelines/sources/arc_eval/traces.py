@@ -23,6 +23,7 @@ from pipelines.sources.outputs import (
     Unreadable,
     content_hash,
     scenario_id,
+    shown_name,
 )
 from pipelines.sources.steps import bounded, cut
 
@@ -232,7 +233,7 @@ def _simulation(document: Document, agent: str, config: dict[str, Any], outcomes
         key=outcomes[0].simulation_key,
         config_name=f"arc-eval {agent}",
         config=config,
-        name=document.path.stem,
+        name=shown_name(document.path.stem),
         status="completed",
         completed_at=max(outcome.execution_time for outcome in outcomes),
         planned_scenarios=list(dict.fromkeys(outcome.scenario_id for outcome in outcomes)),

@@ -20,6 +20,7 @@ from pipelines.sources.outputs import (
     Sample,
     Unreadable,
     content_hash,
+    shown_name,
 )
 from pipelines.sources.records import BadLine
 
@@ -108,7 +109,7 @@ def read_program(document: Document) -> Iterator[Record]:
         raise Unreadable("it has no predictor of a DSPy program in it; save it again with program.save.")
     yield Run(
         key=f"program:{program.hash}",
-        name=document.path.stem,
+        name=shown_name(document.path.stem),
         optimizer_type="unknown",
         status="completed",
         config=_model_of(program),
@@ -209,7 +210,7 @@ def _final_program(folder: Path, bad: list[BadLine]) -> Program | None:
 
 def _lenient_program(path: Path, folder: Path, bad: list[BadLine]) -> Program | None:
     """The program of a file without which the run can still be told."""
-    name = path.relative_to(folder).as_posix()
+    name = shown_name(path.relative_to(folder).as_posix())
     try:
         value = load(path, folder)
     except Unreadable as error:

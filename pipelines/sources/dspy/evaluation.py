@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.sources.documents import Document
-from pipelines.sources.outputs import PERCENT, UNIT, Iteration, Record, Run, Sample, Unreadable, content_hash
+from pipelines.sources.outputs import (
+    PERCENT,
+    UNIT,
+    Iteration,
+    Record,
+    Run,
+    Sample,
+    Unreadable,
+    content_hash,
+    shown_name,
+)
 
 from .course import fitting
 from .layout import bad_part, load, number
@@ -36,7 +46,7 @@ def read(document: Document) -> Iterator[Record]:
     correct = sum(score == 1.0 for score in scores) if is_pass_or_fail else None
     yield Run(
         key=key,
-        name=path.parent.name if path.stem == "result" else path.stem,
+        name=shown_name(path.parent.name if path.stem == "result" else path.stem),
         optimizer_type="evaluate",
         status="completed",
         config={"optimizer": "evaluate"} | named,

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pipelines.sources.outputs import Unreadable
+from pipelines.sources.outputs import Unreadable, shown_name
 from pipelines.sources.records import BadLine
 
 Kind = Literal["export", "log", "program", "evaluation", "score", "pickle"]
@@ -101,7 +101,7 @@ def logs_of(folder: Path) -> list[Path]:
 def left_out(folder: Path) -> list[str]:
     """Pickles under the folder, which nobody opens."""
     return sorted(
-        path.relative_to(folder).as_posix()
+        shown_name(path.relative_to(folder).as_posix())
         for path in folder.rglob("*")
         if path.suffix in _PICKLE_SUFFIXES and path.is_file() and _PICKLE.match(head_of(path, 2))
     )
@@ -118,7 +118,7 @@ def head_of(path: Path, size: int = HEAD_BYTES) -> bytes:
 
 def load(path: Path, folder: Path | None = None) -> Any:
     """The JSON of a file; numbers that JSON does not have (NaN) are None. Raises Unreadable."""
-    name = path.relative_to(folder).as_posix() if folder else "it"
+    name = shown_name(path.relative_to(folder).as_posix()) if folder else "it"
     try:
         if path.stat().st_size > MAX_DOCUMENT_BYTES:
             raise Unreadable(f"{name} has more than {MAX_DOCUMENT_BYTES >> 20} MB, the most that is read; split it.")

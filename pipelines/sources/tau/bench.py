@@ -22,6 +22,7 @@ from pipelines.sources.outputs import (
     Simulation,
     content_hash,
     scenario_id,
+    shown_name,
 )
 from pipelines.sources.records import BadLine
 from pipelines.sources.steps import bounded
@@ -103,7 +104,7 @@ def read(document: Document) -> Iterator[Record]:
 
 
 def _run(document: Document, results: list[_Result], places: list[tuple[int, int]], identity: str) -> Iterator[Record]:
-    name = document.path.name.removesuffix(".gz").removesuffix(".zst").removesuffix(".json")
+    name = shown_name(document.path.name).removesuffix(".gz").removesuffix(".zst").removesuffix(".json")
     domain = _domain(name, results)
     dataset = f"tau-bench-{domain}"
     named = _NAME.fullmatch(name)

@@ -26,6 +26,7 @@ from pipelines.sources.outputs import (
     Unreadable,
     content_hash,
     scenario_id,
+    shown_name,
 )
 from pipelines.sources.records import BadLine
 from pipelines.sources.steps import bounded
@@ -143,7 +144,7 @@ class _Run:
             key=self.key,
             config_name=f"tau2 {self.domain} {self.model}",
             config=self.config,
-            name=self.document.path.name.removesuffix(".json"),
+            name=shown_name(self.document.path.name).removesuffix(".json"),
             status="completed" if is_complete else "running",
             overall_score_raw=sum(self.rewards) / len(self.rewards) if self.rewards and is_complete else None,
             started_at=min([*self.starts, *([self.started] if self.started else [])], default=None),
@@ -188,7 +189,7 @@ class _Run:
             return
         folder = self.document.path if self.document.path.is_dir() else self.document.path.parent
         for number, path in enumerate(sorted((folder / SIMULATIONS).glob("*.json")), 1):
-            yield Element(number, 1, 0, load(path)), f" ({SIMULATIONS}/{path.name})"
+            yield Element(number, 1, 0, load(path)), f" ({SIMULATIONS}/{shown_name(path.name)})"
 
     def _simulation(self, simulation: SimulationRun, element: Element) -> Iterator[Record]:
         task_id, trial = str(simulation.task_id), simulation.trial or 0

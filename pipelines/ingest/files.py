@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISDIR
 from typing import BinaryIO, cast
 
 HEAD_BYTES = 256 * 1024
@@ -36,20 +37,38 @@ class Unreadable(Exception):
     """A file cannot be read; the message says why in words."""
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What lies under the paths and cannot be looked at; the rest is found nevertheless."""
+
+    path: Path
+    reason: str
+    """End of a sentence that begins with the path."""
+
+
 def discover(paths: Iterable[Path]) -> list[Path]:
     """Regular files under ``paths``, sorted, each once; symbolic links to folders are not followed."""
     return [file.path for file in find(paths)]
 
 
-def find(paths: Iterable[Path]) -> list[LogFile]:
-    """Like ``discover``, with what ``stat`` says. Raises Unreadable for a path that does not exist."""
+def find(paths: Iterable[Path], left_out: list[LeftOut] | None = None) -> list[LogFile]:
+    """Like ``discover``, with what ``stat`` says; what cannot be looked at is added to ``left_out``.
+
+    Raises Unreadable for a path that does not exist.
+    """
+    left_out = [] if left_out is None else left_out
     found: dict[str, LogFile] = {}
     for path in paths:
         root = Path(os.path.realpath(path.expanduser()))
-        if not root.exists():
-            raise Unreadable(f"{path} does not exist; give a log file or a folder that holds some.")
-        is_file = not root.is_dir()
-        entries = [(str(root), root.stat())] if is_file else _walk(str(root))
+        try:
+            of_root = root.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise Unreadable(f"{path} does not exist; give a log file or a folder that holds some.") from None
+        except OSError as error:
+            left_out.append(LeftOut(root, _why_not(error)))
+            continue
+        is_file = not S_ISDIR(of_root.st_mode)
+        entries = [(str(root), of_root)] if is_file else _walk(str(root), left_out)
         for name, stat in entries:
             found.setdefault(
                 name,
@@ -58,19 +77,27 @@ def find(paths: Iterable[Path]) -> list[LogFile]:
     return [found[name] for name in sorted(found)]
 
 
-def _walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(folder: str, left_out: list[LeftOut]) -> Iterator[tuple[str, os.stat_result]]:
     try:
-        entries = list(os.scandir(folder))
-    except PermissionError as error:
-        raise Unreadable(f"{folder} cannot be listed: {error.strerror}; check its permissions.") from error
+        with os.scandir(folder) as listed:
+            entries = list(listed)
+    except OSError as error:
+        left_out.append(LeftOut(Path(folder), f"cannot be listed: {error.strerror}; check its permissions."))
+        return
     for entry in entries:
         try:
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path)
+                yield from _walk(entry.path, left_out)
             elif entry.is_file():
                 yield os.path.realpath(entry.path) if entry.is_symlink() else entry.path, entry.stat()
         except FileNotFoundError:
             continue
+        except OSError as error:
+            left_out.append(LeftOut(Path(entry.path), _why_not(error)))
+
+
+def _why_not(error: OSError) -> str:
+    return f"cannot be looked at: {error.strerror}; mend or remove it."
 
 
 def keyed_hash(key: bytes, *parts: str | bytes) -> str:
@@ -104,8 +131,12 @@ def _opened(path: Path) -> BinaryIO:
         raw = path.open("rb")
     except OSError as error:
         raise Unreadable(f"{error.strerror or error}; check that the file exists and may be read.") from error
-    magic = raw.read(4)
-    raw.seek(0)
+    try:
+        magic = raw.read(4)
+        raw.seek(0)
+    except OSError as error:
+        raw.close()
+        raise Unreadable(f"{error.strerror or error}; check the disk that it lies on.") from error
     if magic.startswith(_GZIP_MAGIC):
         return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
     if magic == _ZSTD_MAGIC:

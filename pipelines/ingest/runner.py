@@ -19,7 +19,7 @@ from typing import Any
 from pipelines.database import connect
 from pipelines.ingest import files, ledger, projects
 from pipelines.ingest.files import LogFile
-from pipelines.ingest.report import IngestReport, Problem, Progress
+from pipelines.ingest.report import MAX_PROBLEMS, IngestReport, Problem, Progress
 from pipelines.settings import Settings
 from pipelines.sources.outputs import shown_name
 
@@ -56,20 +56,26 @@ def run(
     projects.BadProject for an id that cannot be one and psycopg.Error when the database fails; what was committed
     before stands, and the next run goes on from there.
     """
-    from pipelines.ingest.redaction import load_key
+    from pipelines.ingest.redaction import Redactor, load_key
 
     started = time.monotonic()
     paths = list(paths)
     shown = shown_name(", ".join(str(path) for path in paths))
     if project is not None:
         projects.checked(project)
-    found = files.find(paths)
+    left_out: list[files.LeftOut] = []
+    found = files.find(paths, left_out)
     report = IngestReport()
-    if paths and not found:
+    key = load_key(settings)
+    if left_out:
+        redactor = Redactor(key)
+        for missed in left_out[:MAX_PROBLEMS]:
+            place = redactor.path(str(missed.path))
+            report.problems.append(Problem(place, "unreadable", f"{place} {missed.reason}"))
+    if paths and not found and not left_out:
         report.problems.append(
             Problem(shown, "no_logs", f"{shown} holds no files; give the folder that your client logs to.")
         )
-    key = load_key(settings)
     keys = {file.path: files.keyed_hash(key, settings.device_id, str(file.path), project or "") for file in found}
     with connect(dsn, role=ROLE) as connection:
         unchanged = ledger.unchanged(connection, {keys[file.path]: file for file in found})

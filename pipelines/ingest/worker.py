@@ -137,13 +137,15 @@ class Worker:
         path = self._shown(file.path)
         try:
             head = _head_of(file.path)
-        except files.Unreadable as error:
+            source = self._job.source if self._job.source != "auto" else detect(head)
+            if source is None:
+                source = documents.identify(file.path, head)
+        except (files.Unreadable, OSError) as error:
             report.files_by_state["failed"] += 1
-            report.problems.append(Problem(path, "unreadable", f"{path} was not read: {error}"))
+            why = error.strerror if isinstance(error, OSError) else error
+            report.problems.append(Problem(path, "unreadable", f"{path} was not read: {why}"))
             return None
-        source = self._job.source if self._job.source != "auto" else detect(head)
         if source is None or source in documents.FORMATS:
-            source = source or documents.identify(file.path, head)
             if source is not None:
                 report.documents.append((file, source))
                 return None

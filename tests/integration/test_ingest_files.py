@@ -12,7 +12,9 @@ from source_files import Transcript
 from pipelines import ingest
 from pipelines.cli.ingest import describe
 from pipelines.cli.output import encode_json
+from pipelines.ingest.pending import pending
 from pipelines.settings import Settings
+from pipelines.sources import documents
 
 
 def run(settings: Settings, *paths: Path, **options: Any) -> ingest.IngestReport:
@@ -70,3 +72,71 @@ def test_a_folder_of_no_logs_whose_name_is_not_utf_8_is_told(settings: Settings,
     report = run(settings, latin_folder)
     assert [problem.reason for problem in report.problems] == ["no_logs"]
     assert "M\ufffdller holds no files" in describe(report).encode().decode()
+
+
+def test_a_link_to_itself_is_told_and_the_logs_beside_it_are_ingested(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    folder = tmp_path / "logs"
+    (folder / "shop").mkdir(parents=True)
+    (folder / "latest").symlink_to("latest")
+    (folder / "shop" / "a.jsonl").write_bytes(bytes(Transcript().user("Go")))
+    report = run(settings, folder)
+    assert commands(connection) == ["Go"]
+    (problem,) = report.problems
+    assert problem.path == f"{folder}/latest"
+    assert problem.detail.startswith(f"{folder}/latest cannot be looked at: Too many levels of symbolic links;")
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), FileNotFoundError(2, "No such file")])
+def test_a_folder_that_cannot_be_listed_is_told_and_the_logs_beside_it_are_ingested(
+    error: OSError,
+    settings: Settings,
+    connection: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "logs"
+    (folder / "closed").mkdir(parents=True)
+    (folder / "open.jsonl").write_bytes(bytes(Transcript().user("Go")))
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if str(path).endswith("closed"):
+            raise error
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    report = run(settings, folder)
+    assert commands(connection) == ["Go"]
+    assert [problem.path for problem in report.problems] == [f"{folder}/closed"]
+    assert error.strerror in report.problems[0].detail
+    connection.commit()
+    with pytest.raises(ingest.Unreadable, match="closed cannot be listed"):
+        pending([folder], dsn=settings.database_url or "", settings=settings)
+
+
+def test_a_secret_in_the_name_of_what_cannot_be_looked_at_is_not_told(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    token = "ghp_" + "wQ7rT2yU9iOpA4sDfG6hJkL1zXcV8bN3mE5t"
+    (tmp_path / "logs" / token).symlink_to(token)
+    report = run(settings, tmp_path / "logs")
+    assert len(report.problems) == 1
+    assert token not in str(report.problems)
+
+
+def test_a_log_that_vanishes_after_it_was_found_is_told_and_the_others_are_ingested(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "gone.json").write_text('{"some": "document"}')
+    (folder / "log.jsonl").write_bytes(bytes(Transcript().user("Go")))
+
+    def identify(path: Path, head: bytes) -> str | None:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(documents, "identify", identify)
+    report = run(settings, folder)
+    assert commands(connection) == ["Go"]
+    assert [problem.path for problem in report.problems] == [f"{folder}/gone.json"]

@@ -61,7 +61,15 @@ class Loader:
         """Loads the documents that the files, each with the name of its format, belong to."""
         report = IngestReport()
         for (source, root), members in _documents(found).items():
-            self._load(source, _whole(root, members), members, report)
+            try:
+                whole = _whole(root, members)
+            except files.Unreadable:
+                path = self._redactor.path(str(root))
+                told = f"{path} was not read: it is gone, or its folder cannot be listed; ingest it again."
+                report.problems.append(Problem(path, "unreadable", told))
+                report.files_by_state["failed"] += len(members)
+            else:
+                self._load(source, whole, members, report)
             advance(len(members), sum(member.size for member in members))
         return report
 
@@ -172,13 +180,22 @@ def _documents(found: Iterable[tuple[LogFile, str]]) -> dict[tuple[str, Path], l
     """The files by document: its format and the path that stands for all of it."""
     documents: dict[tuple[str, Path], list[LogFile]] = {}
     for file, source in found:
-        documents.setdefault((source, FORMATS[source].root(file.path)), []).append(file)
+        try:
+            root = FORMATS[source].root(file.path)
+        except OSError:
+            root = file.path
+        documents.setdefault((source, root), []).append(file)
     return documents
 
 
 def _whole(root: Path, members: Sequence[LogFile]) -> LogFile:
-    """The document as one file: all bytes of its root or below it, changed when any of them was."""
+    """The document as one file: all bytes of its root or below it, changed when any of them was.
+
+    Raises files.Unreadable when nothing of it is there any more.
+    """
     parts = files.find([root])
+    if not parts:
+        raise files.Unreadable(f"{root} is empty.")
     return LogFile(
         root,
         sum(part.size for part in parts),

@@ -2,16 +2,18 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
 import psycopg
 
-from pipelines.ingest.files import FEW_LINES_BYTES, HEAD_BYTES, read_head
+from pipelines.ingest.files import FEW_LINES_BYTES, HEAD_BYTES, Unreadable, read_head
 from pipelines.ingest.redaction import Redactor
 
+_COMPRESSED = (".gz", ".zst")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
@@ -63,22 +65,28 @@ def start_directory(head: bytes) -> str | None:
     return None
 
 
-def parent_log(path: Path) -> Path | None:
-    """The session's own log, for a log of one of its subagents: …/SESSION/subagents/agent-ID.jsonl."""
+def parent_logs(path: Path) -> Iterator[Path]:
+    """The session's own log, for a log of one of its subagents: …/SESSION/subagents/agent-ID.jsonl.
+
+    Either may have been compressed since, and the log that was compressed may lie beside what became of it.
+    """
     if path.parent.name == "subagents":
-        parent = path.parent.parent.with_suffix(path.suffix)
-        if parent.is_file():
-            return parent
-    return None
+        suffixes = path.suffixes[-2:] if path.suffix in _COMPRESSED else path.suffixes[-1:]
+        session = path.parent.parent
+        for end in dict.fromkeys(("".join(suffixes), ".jsonl", *(f".jsonl{end}" for end in _COMPRESSED))):
+            parent = session.with_name(session.name + end)
+            if parent.is_file():
+                yield parent
 
 
 def directory_of_session(path: Path, head: bytes) -> str | None:
     """Working directory in which the session of the log at ``path`` was started; subagents belong to their parent's."""
-    parent = parent_log(path)
-    if parent is not None:
-        for size in (FEW_LINES_BYTES, HEAD_BYTES):
-            if directory := start_directory(read_head(parent, size)):
-                return directory
+    for parent in parent_logs(path):
+        # The parent is a file of its own: that it cannot be read is told where it is ingested itself.
+        with suppress(Unreadable):
+            for size in (FEW_LINES_BYTES, HEAD_BYTES):
+                if directory := start_directory(read_head(parent, size)):
+                    return directory
     return start_directory(head)
 
 

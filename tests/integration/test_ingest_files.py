@@ -1,5 +1,6 @@
-"""Which files an ingest finds, whatever lies among them and however they are called."""
+"""Which files an ingest finds and which project each belongs to, whatever lies beside it and however it is called."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from source_files import Transcript
+import zstandard
+from source_files import Transcript, text
 
 from pipelines import ingest
 from pipelines.cli.ingest import describe
@@ -140,3 +142,30 @@ def test_a_log_that_vanishes_after_it_was_found_is_told_and_the_others_are_inges
     report = run(settings, folder)
     assert commands(connection) == ["Go"]
     assert [problem.path for problem in report.problems] == [f"{folder}/gone.json"]
+
+
+@pytest.mark.parametrize("end", [".gz", ".zst"])
+def test_compressed_logs_of_a_session_and_its_subagent_belong_to_one_project(
+    end: str, settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    session, agent = tmp_path / "S1.jsonl", tmp_path / "S1" / "subagents" / "agent-a1.jsonl"
+    agent.parent.mkdir(parents=True)
+    session.write_bytes(bytes(Transcript("s-1", cwd="/src/shop").user("Go").assistant(text("done"))))
+    of_agent = Transcript("s-1", cwd="/src/shop/api", agentId="a1", isSidechain=True)
+    agent.write_bytes(bytes(of_agent.user("Look").assistant(text("seen"), id="msg_2", request="req_2")))
+    expected = [("shop", "prompt", 2)]
+    projects = "select project_id, kind, request_count from raw.command_executions"
+    run(settings, tmp_path)
+    assert connection.execute(projects).fetchall() == expected
+    connection.commit()
+    compress = gzip.compress if end == ".gz" else zstandard.ZstdCompressor().compress
+    for path in (session, agent):
+        path.with_name(path.name + end).write_bytes(compress(path.read_bytes()))
+    run(settings, tmp_path)
+    assert connection.execute(projects).fetchall() == expected
+    connection.commit()
+    for path in (session, agent):
+        path.unlink()
+    agent.with_name(agent.name + end).rename(agent.with_name("agent-b.jsonl" + end))
+    run(settings, tmp_path)
+    assert connection.execute(projects).fetchall() == expected

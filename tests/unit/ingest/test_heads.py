@@ -1,5 +1,7 @@
 """What is asked of a file's beginning has the same answer, however little of it was read."""
 
+import gzip
+
 import pytest
 from source_files import Transcript
 
@@ -51,3 +53,21 @@ def test_a_subagent_belongs_to_the_folder_that_its_parent_names_late(tmp_path):
     head = bytes(Transcript(cwd="/work/elsewhere").user("Go"))
     own.write_bytes(head)
     assert projects.directory_of_session(own, head) == "/work/far"
+
+
+def test_a_subagent_whose_parent_cannot_be_read_belongs_to_its_own_folder(tmp_path):
+    (tmp_path / "s.jsonl").write_bytes(gzip.compress(GO * 500)[:20])
+    own = tmp_path / "s" / "subagents" / "agent-1.jsonl"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(GO)
+    assert projects.directory_of_session(own, GO) == "/work/far"
+
+
+@pytest.mark.parametrize("session", ["s", "s.1"])
+@pytest.mark.parametrize("agent", ["agent-1.jsonl", "agent-1.jsonl.gz", "agent-1.b.jsonl.zst", "agent-1.log"])
+@pytest.mark.parametrize("end", [".jsonl", ".jsonl.gz", ".jsonl.zst", "its own"])
+def test_the_parent_of_a_subagent_is_found_however_either_is_compressed(tmp_path, session, agent, end):
+    own_end = {"log": ".log", "gz": ".jsonl.gz", "zst": ".jsonl.zst"}.get(agent.rpartition(".")[2], ".jsonl")
+    parent = tmp_path / (session + (own_end if end == "its own" else end))
+    parent.write_bytes(GO)
+    assert list(projects.parent_logs(tmp_path / session / "subagents" / agent)) == [parent]

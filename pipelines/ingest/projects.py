@@ -13,7 +13,10 @@ import psycopg
 from pipelines.ingest.files import FEW_LINES_BYTES, HEAD_BYTES, Unreadable, read_head
 from pipelines.ingest.redaction import Redactor
 
+_SUBAGENTS = "subagents"
 _COMPRESSED = (".gz", ".zst")
+_LONG_LINES_BYTES = 8 << 20
+"""A prompt with pasted images is a line of this size."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
@@ -65,12 +68,17 @@ def start_directory(head: bytes) -> str | None:
     return None
 
 
+def is_before_parent(path: Path) -> bool:
+    """Whether the log is a subagent's and its session's own log is not there yet."""
+    return path.parent.name == _SUBAGENTS and next(parent_logs(path), None) is None
+
+
 def parent_logs(path: Path) -> Iterator[Path]:
     """The session's own log, for a log of one of its subagents: …/SESSION/subagents/agent-ID.jsonl.
 
     Either may have been compressed since, and the log that was compressed may lie beside what became of it.
     """
-    if path.parent.name == "subagents":
+    if path.parent.name == _SUBAGENTS:
         suffixes = path.suffixes[-2:] if path.suffix in _COMPRESSED else path.suffixes[-1:]
         session = path.parent.parent
         for end in dict.fromkeys(("".join(suffixes), ".jsonl", *(f".jsonl{end}" for end in _COMPRESSED))):
@@ -84,7 +92,7 @@ def directory_of_session(path: Path, head: bytes) -> str | None:
     for parent in parent_logs(path):
         # The parent is a file of its own: that it cannot be read is told where it is ingested itself.
         with suppress(Unreadable):
-            for size in (FEW_LINES_BYTES, HEAD_BYTES):
+            for size in (FEW_LINES_BYTES, HEAD_BYTES, _LONG_LINES_BYTES):
                 if directory := start_directory(read_head(parent, size)):
                     return directory
     return start_directory(head)

@@ -40,7 +40,8 @@ _encode = msgspec.json.Encoder().encode
 class Origin:
     """The file that records come from."""
 
-    project_id: str
+    project_id: str | None
+    """None as long as only bad lines are known, and no directory."""
     device_id: str
     source: str
     file_key: str

@@ -56,6 +56,8 @@ class _Reading:
     """As committed last."""
     origin: rows.Origin
     read_to: int
+    directory: str | None = None
+    """Where the session was started, as far as the beginnings of its logs say; of use until the project is settled."""
     is_finished: bool = False
     """The reader has come to the end of the file; a checkpoint before that is not the last."""
     is_refused: bool = False
@@ -123,6 +125,7 @@ class Worker:
                         batch = None
                     if reading.is_refused:
                         break
+                    self._settle_project(reading, chunk)
                     batch = batch or _Batch(reading.origin.source)
                     batch.add(reading, chunk)
                     done = min(chunk.offset, file.size)
@@ -188,12 +191,24 @@ class Worker:
             entry.quarantined_count = old.quarantined_count
             entry.project_id = old.project_id
         report.files_by_state[state] += 1
-        if entry.project_id is None:
-            entry.project_id = projects.project_of(
-                projects.directory_of_session(file.path, head), file.path, self._job.project_prefixes, self._redactor
-            )
+        directory = projects.directory_of_session(file.path, head) if entry.project_id is None else None
         origin = rows.Origin(entry.project_id, entry.device_id, source, file_key, path)
-        return _Reading(file, entry, origin, read_to=entry.committed_offset)
+        return _Reading(file, entry, origin, read_to=entry.committed_offset, directory=directory)
+
+    def _settle_project(self, reading: _Reading, chunk: Chunk) -> None:
+        """Gives the file its project for good: once its directory is known, at the latest with its first rows.
+
+        A session just begun, and a first line longer than what is read of it beforehand, say nothing of the directory;
+        a subagent's own may differ from that of a session whose log is yet to come.
+        """
+        if reading.origin.project_id is not None:
+            return
+        directory = reading.directory or chunk.cwd
+        is_known = directory is not None and not projects.is_before_parent(reading.file.path)
+        if is_known or chunk.executions or chunk.requests or chunk.tool_calls:
+            project_id = projects.project_of(directory, reading.file.path, self._job.project_prefixes, self._redactor)
+            reading.entry.project_id = project_id
+            reading.origin = replace(reading.origin, project_id=project_id)
 
     def _shown(self, path: Path) -> str:
         """The path as it may be stored and shown; folders hold many files and are redacted once."""
@@ -291,9 +306,9 @@ class Worker:
             counts[self._redactor.text(kind)] += count
         return counts
 
-    def _settle(self, staged: rows.StagedRows, project_ids: set[str]) -> None:
+    def _settle(self, staged: rows.StagedRows, project_ids: set[str | None]) -> None:
         """What the batch needs to exist beforehand: projects, partitions, prices."""
-        if new_projects := project_ids - self._registered:
+        if new_projects := {known for known in project_ids if known is not None} - self._registered:
             projects.register(self._connection, new_projects)
             self._registered |= new_projects
         merge.ensure_partitions(self._connection, staged)

@@ -169,3 +169,75 @@ def test_compressed_logs_of_a_session_and_its_subagent_belong_to_one_project(
     agent.with_name(agent.name + end).rename(agent.with_name("agent-b.jsonl" + end))
     run(settings, tmp_path)
     assert connection.execute(projects).fetchall() == expected
+
+
+SNAPSHOT = {"type": "file-history-snapshot", "messageId": "m-1", "snapshot": {"trackedFileBackups": {}}}
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD" * 80_000}}
+
+
+def projects_of_rows(connection: psycopg.Connection) -> list[Any]:
+    return connection.execute(
+        "select project_id, kind, request_count from raw.command_executions order by 1"
+    ).fetchall()
+
+
+def test_a_session_just_begun_gets_its_project_from_the_directory_it_names_later(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    log = tmp_path / "projects" / "-home-ann-shop" / "s-1.jsonl"
+    log.parent.mkdir(parents=True)
+    session = Transcript("s-1", cwd="/home/ann/shop").line(**SNAPSHOT)
+    log.write_bytes(bytes(session) + b"{broken\n")
+    run(settings, log)
+    assert connection.execute("select source, project_id from ops.ingest_files").fetchall() == [("claude_code", None)]
+    assert connection.execute("select project_id from ops.quarantined_records").fetchall() == [(None,)]
+    assert connection.execute("select project_id from app.project_config").fetchall() == []
+    connection.commit()
+    with log.open("ab") as stream:
+        stream.write(bytes(Transcript("s-1", cwd="/home/ann/shop").user("Go").assistant(text("done"))))
+    run(settings, log)
+    assert projects_of_rows(connection) == [("shop", "prompt", 1)]
+    assert connection.execute("select project_id from ops.ingest_files").fetchall() == [("shop",)]
+    assert connection.execute("select project_id from app.project_config").fetchall() == [("shop",)]
+
+
+def test_a_line_longer_than_what_is_looked_at_first_names_the_directory_too(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    log = tmp_path / "projects" / "-home-ann-shop" / "s-1.jsonl"
+    agent = log.parent / "s-1" / "subagents" / "agent-a1.jsonl"
+    agent.parent.mkdir(parents=True)
+    log.write_bytes(bytes(Transcript("s-1", cwd="/home/ann/shop").user([IMAGE, text("Go")]).assistant(text("done"))))
+    of_agent = Transcript("s-1", cwd="/home/ann/shop/api", agentId="a1", isSidechain=True)
+    agent.write_bytes(bytes(of_agent.user("Look").assistant(text("seen"), id="msg_2", request="req_2")))
+    run(settings, tmp_path)
+    assert projects_of_rows(connection) == [("shop", "prompt", 2)]
+
+
+def test_rows_that_are_stored_keep_their_project_when_a_directory_is_named_later(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    log = tmp_path / "logs" / "s-1.jsonl"
+    log.parent.mkdir()
+    nowhere = Transcript("s-1", cwd=None).user("Go").assistant(text("done"))
+    log.write_bytes(bytes(nowhere))
+    run(settings, log)
+    log.write_bytes(bytes(nowhere.user("More", cwd="/home/ann/shop")))
+    run(settings, log)
+    assert [row[0] for row in projects_of_rows(connection)] == ["logs", "logs"]
+
+
+def test_a_subagent_of_which_nothing_is_stored_yet_goes_to_its_parents_project(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    log, agent = tmp_path / "s-1.jsonl", tmp_path / "s-1" / "subagents" / "agent-a1.jsonl"
+    agent.parent.mkdir(parents=True)
+    of_agent = Transcript("s-1", cwd="/src/shop/api", agentId="a1", isSidechain=True).user("Look")
+    agent.write_bytes(bytes(of_agent))
+    run(settings, tmp_path)
+    assert projects_of_rows(connection) == []
+    connection.commit()
+    log.write_bytes(bytes(Transcript("s-1", cwd="/src/shop").user("Go").assistant(text("done"))))
+    agent.write_bytes(bytes(of_agent.assistant(text("seen"), id="msg_2", request="req_2")))
+    run(settings, tmp_path)
+    assert projects_of_rows(connection) == [("shop", "prompt", 2)]

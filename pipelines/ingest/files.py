@@ -1,11 +1,13 @@
 """Log files on disk: finding them, telling them apart, opening them.
 
 A file is identified by a keyed hash of device and absolute path, because a path may hold a secret; what it
-holds is told apart by a keyed hash of its first bytes, so that a grown file differs from a replaced one.
+holds is told apart by a keyed hash of its first bytes, so that a grown file differs from a replaced one, and of
+those before the place from which reading goes on, so that it differs from one that was rewritten in place.
 """
 
 import gzip
 import hmac
+import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -156,3 +158,24 @@ def has_content_key(key: bytes, head: bytes, expected: str) -> bool:
     """Whether the file still begins with what ``expected`` was made of: it may have grown since."""
     length = int(expected.partition(":")[0])
     return len(head) >= length and content_key(key, head[:length]) == expected
+
+
+def tail_key(key: bytes, stream: BinaryIO, offset: int) -> str | None:
+    """Length and keyed hash of the 4 KiB before ``offset``; where the stream stands does not change.
+
+    None for a compressed file: its bytes could be had only by decompressing all before them, and what is compressed
+    is no longer written to.
+    """
+    if not isinstance(stream, io.BufferedReader):
+        return None
+    start = max(offset - _IDENTITY_BYTES, 0)
+    tail = os.pread(stream.fileno(), offset - start, start)
+    return f"{len(tail)}:{keyed_hash(key, tail)}"
+
+
+def has_tail_key(key: bytes, path: Path, offset: int, expected: str | None) -> bool:
+    """Whether what ``expected`` was made of still stands before ``offset``; None tells nothing. Raises Unreadable."""
+    if expected is None:
+        return True
+    with open_at(path, 0) as stream:
+        return tail_key(key, stream, offset) == expected

@@ -33,11 +33,12 @@ class LedgerEntry:
     resume_state: dict[str, Any] = field(default_factory=dict)
     unknown_lines: Counter[str] = field(default_factory=Counter)
     quarantined_count: int = 0
+    tail_key: str | None = None
 
 
 _COLUMNS = (
     "file_key, path, device_id, source, project_id, size_bytes, modified_at, content_key, "
-    "committed_offset, committed_lines, is_read_to_end, resume_state, unknown_lines, quarantined_count"
+    "committed_offset, committed_lines, is_read_to_end, resume_state, unknown_lines, quarantined_count, tail_key"
 )
 
 
@@ -71,12 +72,13 @@ def save(connection: psycopg.Connection[Any], entries: Sequence[LedgerEntry]) ->
             """
             insert into ops.ingest_files (
                 file_key, path, device_id, source, project_id, size_bytes, modified_at, content_key,
-                committed_offset, committed_lines, is_read_to_end, resume_state, unknown_lines, quarantined_count
+                committed_offset, committed_lines, is_read_to_end, resume_state, unknown_lines, quarantined_count,
+                tail_key
             )
             values (
                 %(file_key)s, %(path)s, %(device_id)s, %(source)s, %(project_id)s, %(size_bytes)s, %(modified_at)s,
                 %(content_key)s, %(committed_offset)s, %(committed_lines)s, %(is_read_to_end)s, %(resume_state)s,
-                %(unknown_lines)s, %(quarantined_count)s
+                %(unknown_lines)s, %(quarantined_count)s, %(tail_key)s
             )
             on conflict (file_key) do update set
                 path = excluded.path,
@@ -91,6 +93,7 @@ def save(connection: psycopg.Connection[Any], entries: Sequence[LedgerEntry]) ->
                 resume_state = excluded.resume_state,
                 unknown_lines = excluded.unknown_lines,
                 quarantined_count = excluded.quarantined_count,
+                tail_key = excluded.tail_key,
                 last_ingested_at = now()
             """,
             rows,

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import zstandard
@@ -64,15 +64,25 @@ class _Reading:
     """A part of the file could not be stored: nothing after it may move the checkpoint past it."""
 
 
+class _Part(NamedTuple):
+    """What was read of a file between two checkpoints."""
+
+    reading: _Reading
+    chunk: Chunk
+    tail_key: str | None
+    """Of what stands before the later one."""
+
+
 @dataclass
 class _Batch:
     source: str
-    chunks: list[tuple[_Reading, Chunk]] = field(default_factory=list)
+    parts: list[_Part] = field(default_factory=list)
     row_count: int = 0
     byte_count: int = 0
 
-    def add(self, reading: _Reading, chunk: Chunk) -> None:
-        self.chunks.append((reading, chunk))
+    def add(self, part: _Part) -> None:
+        reading, chunk = part.reading, part.chunk
+        self.parts.append(part)
         self.row_count += len(chunk.executions) + len(chunk.requests) + len(chunk.tool_calls) + len(chunk.bad)
         self.byte_count += chunk.offset - reading.read_to
         reading.read_to = chunk.offset
@@ -119,16 +129,16 @@ class Worker:
             reading = self._begin(file, known, report)
             told = 0
             if reading is not None:
-                for chunk in self._read(reading, report):
+                for part in self._read(reading, report):
                     if batch is not None and (batch.is_full or batch.source != reading.origin.source):
                         self._store(batch, report)
                         batch = None
                     if reading.is_refused:
                         break
-                    self._settle_project(reading, chunk)
+                    self._settle_project(reading, part.chunk)
                     batch = batch or _Batch(reading.origin.source)
-                    batch.add(reading, chunk)
-                    done = min(chunk.offset, file.size)
+                    batch.add(part)
+                    done = min(part.chunk.offset, file.size)
                     advance(0, max(done - told, 0))
                     told = max(done, told)
             advance(1, file.size - told)
@@ -144,9 +154,7 @@ class Worker:
             if source is None:
                 source = documents.identify(file.path, head)
         except (files.Unreadable, OSError) as error:
-            report.files_by_state["failed"] += 1
-            why = error.strerror if isinstance(error, OSError) else error
-            report.problems.append(Problem(path, "unreadable", f"{path} was not read: {why}"))
+            self._tell_unreadable(path, error, report)
             return None
         if source is None or source in documents.FORMATS:
             if source is not None:
@@ -175,25 +183,41 @@ class Worker:
             modified_at=file.modified_at,
             content_key=files.content_key(self._job.key, head),
         )
-        old = known.get(file_key)
-        if old is None:
-            state = "new"
-        elif file.size < old.size_bytes:
-            state = "truncated"
-        elif not files.has_content_key(self._job.key, head, old.content_key):
-            state = "replaced"
-        else:
-            state = "grown"
+        try:
+            state = self._state(file, head, old := known.get(file_key))
+        except files.Unreadable as error:
+            self._tell_unreadable(path, error, report)
+            return None
+        if old is not None and state == "grown":
             entry.committed_offset = old.committed_offset
             entry.committed_lines = old.committed_lines
             entry.resume_state = old.resume_state
             entry.unknown_lines = Counter(old.unknown_lines)
             entry.quarantined_count = old.quarantined_count
+            entry.tail_key = old.tail_key
+        if old is not None and files.has_content_key(self._job.key, head, old.content_key):
+            # Rows that are stored keep their project, also when the log is read from its start again.
             entry.project_id = old.project_id
         report.files_by_state[state] += 1
         directory = projects.directory_of_session(file.path, head) if entry.project_id is None else None
         origin = rows.Origin(entry.project_id, entry.device_id, source, file_key, path)
         return _Reading(file, entry, origin, read_to=entry.committed_offset, directory=directory)
+
+    def _state(self, file: LogFile, head: bytes, old: LedgerEntry | None) -> ledger.State:
+        """What has become of the file since it was ``old``. Raises files.Unreadable."""
+        if old is None:
+            return "new"
+        if file.size < old.size_bytes:
+            return "truncated"
+        is_old = files.has_content_key(self._job.key, head, old.content_key) and files.has_tail_key(
+            self._job.key, file.path, old.committed_offset, old.tail_key
+        )
+        return "grown" if is_old else "replaced"
+
+    def _tell_unreadable(self, path: str, error: OSError | files.Unreadable, report: IngestReport) -> None:
+        why = error.strerror if isinstance(error, OSError) else error
+        report.files_by_state["failed"] += 1
+        report.problems.append(Problem(path, "unreadable", f"{path} was not read: {why}"))
 
     def _settle_project(self, reading: _Reading, chunk: Chunk) -> None:
         """Gives the file its project for good: once its directory is known, at the latest with its first rows.
@@ -217,8 +241,8 @@ class Worker:
             folder = self._folders[path.parent] = self._redactor.path(str(path.parent))
         return f"{folder}/{self._redactor.path(path.name)}"
 
-    def _read(self, reading: _Reading, report: IngestReport) -> Iterator[Chunk]:
-        """Chunks of a file; what goes wrong in the middle is reported, and the chunks before it stand."""
+    def _read(self, reading: _Reading, report: IngestReport) -> Iterator[_Part]:
+        """Parts of a file; what goes wrong in the middle is reported, and the parts before it stand."""
         entry = reading.entry
         start = offset = entry.committed_offset
         try:
@@ -232,7 +256,7 @@ class Worker:
                 ):
                     offset = chunk.offset
                     report.good_lines += chunk.good_lines
-                    yield chunk
+                    yield _Part(reading, chunk, files.tail_key(self._job.key, stream, offset))
             reading.is_finished = True
         except (OSError, EOFError, zlib.error, zstandard.ZstdError, files.Unreadable) as error:
             report.problems.append(
@@ -247,7 +271,7 @@ class Worker:
             self._commit(batch, report)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             self._connection.rollback()
-            readings = {id(reading): reading for reading, _ in batch.chunks}
+            readings = {id(part.reading): part.reading for part in batch.parts}
             if len(readings) == 1:
                 (reading,) = readings.values()
                 reading.is_refused = True
@@ -261,13 +285,13 @@ class Worker:
                 )
                 return
             for key in readings:
-                chunks = [(reading, chunk) for reading, chunk in batch.chunks if id(reading) == key]
-                self._store(_Batch(batch.source, chunks), report)
+                parts = [part for part in batch.parts if id(part.reading) == key]
+                self._store(_Batch(batch.source, parts), report)
 
     def _commit(self, batch: _Batch, report: IngestReport) -> None:
         builder = rows.RowBuilder(self._redactor, self._job.key, self._now)
         entries: dict[str, LedgerEntry] = {}
-        for reading, chunk in batch.chunks:
+        for reading, chunk, tail_key in batch.parts:
             builder.add(reading.origin, chunk.executions, chunk.requests, chunk.tool_calls, chunk.bad)
             entry = entries.get(reading.entry.file_key, reading.entry)
             entries[entry.file_key] = replace(
@@ -277,18 +301,19 @@ class Worker:
                 is_read_to_end=reading.is_finished,
                 resume_state=chunk.state,
                 unknown_lines=entry.unknown_lines + self._redacted(chunk.unknown),
+                tail_key=tail_key,
             )
         for entry in entries.values():
             entry.resume_state = self._redactor.tree(entry.resume_state)
         staged = builder.rows()
-        self._settle(staged, {reading.origin.project_id for reading, _ in batch.chunks})
+        self._settle(staged, {part.reading.origin.project_id for part in batch.parts})
         with self._connection.transaction():
             counts, quarantined = merge.merge(self._connection, staged)
             for row in staged.bad_lines:
                 if row[0] in quarantined:
                     entries[row[1]].quarantined_count += 1
             ledger.save(self._connection, list(entries.values()))
-        for reading, chunk in batch.chunks:
+        for reading, chunk, _ in batch.parts:
             reading.entry = entries[reading.entry.file_key]
             report.unknown_lines += self._redacted(chunk.unknown + chunk.open_unknown)
         for table, table_counts in counts.items():

@@ -14,6 +14,7 @@ from source_files import Transcript, text
 from pipelines import ingest
 from pipelines.cli.ingest import describe
 from pipelines.cli.output import encode_json
+from pipelines.ingest import worker
 from pipelines.ingest.pending import pending
 from pipelines.settings import Settings
 from pipelines.sources import documents
@@ -169,6 +170,94 @@ def test_compressed_logs_of_a_session_and_its_subagent_belong_to_one_project(
     agent.with_name(agent.name + end).rename(agent.with_name("agent-b.jsonl" + end))
     run(settings, tmp_path)
     assert connection.execute(projects).fetchall() == expected
+
+
+def growing(count: int) -> list[str]:
+    session = Transcript("s-1", cwd="/home/ann/shop")
+    for number in range(count):
+        session.user(f"prompt {number:02} " + "word " * 60)
+        session.assistant(text("done"), id=f"msg_{number}", request=f"req_{number}")
+    return [f"{line}\n" for line in session.lines]
+
+
+def test_a_log_rewritten_in_place_is_read_from_its_start_though_it_begins_as_before_and_has_grown(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    log = tmp_path / "s-1.jsonl"
+    lines = growing(19)
+    log.write_text("".join(lines[:30]))
+    run(settings, log)
+    assert len("".join(lines[:20])) > 4096
+    log.write_text("".join([*lines[:20], *lines[26:30], *lines[30:37]]))
+    report = run(settings, log)
+    assert report.files_by_state == {"replaced": 1}
+    assert (report.quarantined, report.problems) == (0, [])
+    assert [command[:9] for command in commands(connection)] == [f"prompt {number:02}" for number in range(19)]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_log_that_has_grown_is_read_on_from_where_it_was_left(
+    is_known: bool, settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    log = tmp_path / "s-1.jsonl"
+    lines = growing(19)
+    log.write_text("".join(lines[:29]) + lines[29][:50])
+    run(settings, log)
+    if not is_known:
+        connection.execute("update ops.ingest_files set tail_key = null")
+        connection.commit()
+    log.write_text("".join(lines))
+    report = run(settings, log)
+    assert report.files_by_state == {"grown": 1}
+    assert report.good_lines < 15
+    assert len(commands(connection)) == 19
+    connection.commit()
+    log.write_text("".join(growing(20)))
+    assert run(settings, log).files_by_state == {"grown": 1}
+
+
+def test_a_log_that_was_read_in_parts_goes_on_after_the_last_one(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "BATCH_BYTES", 1)
+    log = tmp_path / "s-1.jsonl"
+    lines = growing(19)
+    lines.insert(20, json.dumps({"type": "progress", "data": {"text": "x" * 9_000_000}}) + "\n")
+    log.write_text("".join(lines[:30]))
+    run(settings, log)
+    log.write_text("".join(lines))
+    assert run(settings, log).files_by_state == {"grown": 1}
+    assert len(commands(connection)) == 19
+
+
+def test_a_log_that_has_grown_and_was_compressed_anew_is_read_on(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    log = tmp_path / "s-1.jsonl.gz"
+    lines = growing(19)
+    log.write_bytes(gzip.compress("".join(lines[:30]).encode()))
+    run(settings, log)
+    log.write_bytes(gzip.compress("".join(lines).encode()))
+    assert run(settings, log).files_by_state == {"grown": 1}
+    assert len(commands(connection)) == 19
+
+
+def test_a_rewritten_log_keeps_the_project_of_its_rows(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    log = tmp_path / "logs" / "s-1.jsonl"
+    log.parent.mkdir()
+    session = Transcript("s-1", cwd=None)
+    for number in range(20):
+        session.user(f"prompt {number} " + "word " * 60)
+    lines = [f"{line}\n" for line in session.lines]
+    log.write_text("".join(lines))
+    run(settings, log)
+    session.user("in a folder", cwd="/home/ann/shop")
+    rewritten = [*lines[:15], *lines[17:], *(f"{line}\n" for line in session.lines[20:]), *growing(2)]
+    log.write_text("".join(rewritten))
+    assert run(settings, log).files_by_state == {"replaced": 1}
+    assert {row[0] for row in projects_of_rows(connection)} == {"logs"}
 
 
 SNAPSHOT = {"type": "file-history-snapshot", "messageId": "m-1", "snapshot": {"trackedFileBackups": {}}}

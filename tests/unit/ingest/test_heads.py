@@ -71,3 +71,21 @@ def test_the_parent_of_a_subagent_is_found_however_either_is_compressed(tmp_path
     parent = tmp_path / (session + (own_end if end == "its own" else end))
     parent.write_bytes(GO)
     assert list(projects.parent_logs(tmp_path / session / "subagents" / agent)) == [parent]
+
+
+def test_what_precedes_a_place_in_a_log_is_told_again_without_moving_in_it(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(GO * 100)
+    for offset in (0, 10, len(GO), len(GO) * 99):
+        with files.open_at(path, 7) as stream:
+            told = files.tail_key(b"k", stream, offset)
+            assert stream.tell() == 7
+        assert files.has_tail_key(b"k", path, offset, told)
+    changed = (GO * 100).replace(b"Go", b"No")
+    path.write_bytes(changed)
+    assert not files.has_tail_key(b"k", path, offset, told)
+    path.write_bytes(gzip.compress(GO * 100))
+    assert not files.has_tail_key(b"k", path, offset, told)
+    assert files.has_tail_key(b"k", path, offset, None)
+    with files.open_at(path, offset) as stream:
+        assert files.tail_key(b"k", stream, offset) is None

@@ -98,7 +98,7 @@ def _starts_run(line: Line) -> bool:
 
 
 def _add(draft: Draft, run: Run, fallback_time: datetime) -> None:
-    if not run.lines_seen or run.session_id is None:
+    if run.session_id is None or run.name is None:
         return
     execution = run.execution(fallback_time)
     requests = [response.finished(is_final=False) for response in run.responses.values()]

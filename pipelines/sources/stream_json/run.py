@@ -29,8 +29,9 @@ class Run(msgspec.Struct):
     """Lines of the file before the run."""
     sequence: int = 1
     session_id: str | None = None
-    first_uuid: str | None = None
-    first_message_id: str | None = None
+    name: str | None = None
+    """What tells the run from others of its session: of its lines, the first that has a uuid, a message or the result
+    gives it. No later line changes it, so a run that is still growing keeps its identity."""
     cwd: str | None = None
     model: str | None = None
     version: str | None = None
@@ -40,7 +41,6 @@ class Run(msgspec.Struct):
     result: Line | None = None
     api_error: str | None = None
     """Text of the error with which the run's last answer of the main conversation was made."""
-    lines_seen: int = 0
     output: dict[str, Any] = {}
     responses: dict[Key, Response] = {}
     tools: dict[str, ToolCall] = {}
@@ -56,9 +56,10 @@ class Run(msgspec.Struct):
             handler(item, line)
         elif line.type not in PASSED_OVER:
             self.unknown[(line.type or "(no type)")[:64]] += 1
-        self.lines_seen += 1
         self.session_id = self.session_id or line.session_id
-        self.first_uuid = self.first_uuid or line.uuid
+        if self.name is None:
+            message_id = next((key[0] for key in self.responses), None)
+            self.name = line.uuid or message_id or (str(self.offset) if self.result is not None else None)
 
     def _assistant(self, item: Item, line: Line) -> None:
         message = line.message or Message()
@@ -74,7 +75,6 @@ class Run(msgspec.Struct):
             characters=characters,
         )
         key = key_of(message, seen)
-        self.first_message_id = self.first_message_id or key[0]
         response = self.responses.get(key)
         if response is None:
             self.responses[key] = first_sight(message, seen)
@@ -139,8 +139,7 @@ class Run(msgspec.Struct):
     def execution(self, fallback_time: datetime) -> Execution:
         """The run as an execution; its requests and tool calls are made to name it."""
         session_id = self.session_id
-        # The first uuid is known from the first line on, so a run that is still growing keeps its identity.
-        identity = stable_uuid(f"run:{session_id}:{self.first_uuid or self.first_message_id or self.offset}")
+        identity = stable_uuid(f"run:{session_id}:{self.name}")
         for response in self.responses.values():
             response.request.execution_id = identity
         for call in self.tools.values():

@@ -140,6 +140,25 @@ def test_a_stream_read_in_parts_equals_one_read_whole(steps, fractions, chunk_by
     assert counted(parts) == counted(whole)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["init", "hook", "answer", "user", "result", "unknown"]), st.booleans()),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_run_that_is_still_written_has_the_identity_that_it_keeps(steps):
+    lines = []
+    for raw, (_, has_uuid) in zip(run_lines([step for step, _ in steps]).splitlines(), steps, strict=True):
+        line = json.loads(raw) | {"session_id": "s1"}
+        lines.append({name: value for name, value in line.items() if has_uuid or name != "uuid"})
+    data = [json.dumps(line).encode() + b"\n" for line in lines]
+    whole = set(Records(chunks_of(b"".join(data), "stream_json")).executions)
+    for length in range(1, len(data)):
+        assert set(Records(chunks_of(b"".join(data[:length]), "stream_json")).executions) <= whole
+
+
 def test_a_chunk_ends_before_an_execution_once_it_is_large_enough():
     data = conversation(["prompt", "answer"] * 50)
     chunks = chunks_of(data, chunk_bytes=2000)

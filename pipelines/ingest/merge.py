@@ -24,6 +24,30 @@ _ANY_REPORT = (
     "select from staged_executions where reported_usage is not null "
     "union all select from known_executions where reported_usage is not null limit 1"
 )
+_ANY_RUN_WITHOUT_MESSAGES = """
+select
+from execution_targets as x
+inner join staged_executions as s on x.project_id = s.project_id and x.id = s.id
+where x.is_new and s.kind = 'run' and not exists(
+    select from staged_requests as r where r.project_id = s.project_id and r.execution_id = s.id
+)
+union all
+select
+from (
+    select s.project_id, array_agg(distinct s.session_id) as session_ids
+    from execution_targets as x
+    inner join staged_executions as s on x.project_id = s.project_id and x.id = s.id
+    where x.is_new and s.kind in ('prompt', 'slash', 'run')
+    group by s.project_id
+) as k
+cross join lateral (
+    select
+    from raw.command_executions as e
+    where e.project_id = k.project_id and e.session_id = any(k.session_ids) and e.kind = 'run' and e.request_count = 0
+    offset 0
+) as e
+limit 1
+"""
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('tracemill.project.' || %s, 0))"
 
 
@@ -91,7 +115,10 @@ def merge(connection: psycopg.Connection[Any], staged: StagedRows) -> tuple[dict
     _copy(connection, "staged_tool_calls", staged.tool_calls)
     if project_ids := {row[0] for rows in (staged.executions, staged.requests, staged.tool_calls) for row in rows}:
         lock_projects(connection, project_ids)
-        for step in ("match", "find_owners", "merge_requests", "merge_tool_calls", "find_executions"):
+        connection.execute(_statements("match"))
+        if connection.execute(_ANY_RUN_WITHOUT_MESSAGES).fetchone() is not None:
+            connection.execute(_statements("match_runs"))
+        for step in ("keep_targets", "find_owners", "merge_requests", "merge_tool_calls", "find_executions"):
             connection.execute(_statements(step))
         if connection.execute(_ANY_REPORT).fetchone() is not None:
             connection.execute(_statements("settle_remainders"))

@@ -115,12 +115,7 @@ seen as materialized (
         id,
         timestamp,
         kind,
-        command_raw,
-        session_id,
-        exists(
-            select from staged_requests as r
-            where r.project_id = s.project_id and r.execution_id = s.id
-        ) as has_requests
+        command_raw
     from staged_executions as s
     order by project_id, id, ended_at desc
 ),
@@ -129,8 +124,7 @@ keys as materialized (
     select
         project_id,
         array_agg(id order by id) as ids,
-        array_agg(timestamp order by timestamp) as timestamps,
-        array_agg(session_id order by session_id) filter (where not has_requests) as unanswered_session_ids
+        array_agg(timestamp order by timestamp) as timestamps
     from seen
     group by project_id
 ),
@@ -159,7 +153,7 @@ known as (
     ) as e
 ),
 
--- A headless run and its transcript are one execution: they share message ids …
+-- A headless run and its transcript are one execution: they share message ids. For runs without any, see match_runs.sql.
 shared as (
     select distinct on (m.project_id, m.execution_id)
         m.project_id,
@@ -187,50 +181,6 @@ shared as (
     ) as e
     where c.kind = 'run' or e.kind = 'run'
     order by m.project_id, m.execution_id, m.shared_count desc, e.id
-),
-
--- … or, where nothing was answered, the session: the nearest in time, one to one.
-unanswered as (
-    select
-        project_id,
-        id,
-        owner_id
-    from (
-        select
-            c.project_id,
-            c.id,
-            e.id as owner_id,
-            row_number() over (
-                partition by c.project_id, c.id order by abs(extract(epoch from e.timestamp - c.timestamp)), e.id
-            ) as owner_rank,
-            row_number() over (
-                partition by c.project_id, e.id order by abs(extract(epoch from e.timestamp - c.timestamp)), c.id
-            ) as id_rank
-        from keys as k
-        cross join lateral (
-            select
-                e.project_id,
-                e.id,
-                e.session_id,
-                e.timestamp,
-                e.kind,
-                e.sources
-            from raw.command_executions as e
-            where
-                e.project_id = k.project_id
-                and e.session_id = any(k.unanswered_session_ids)
-                and e.request_count = 0
-            offset 0
-        ) as e
-        inner join seen as c on e.project_id = c.project_id and e.session_id = c.session_id and e.id <> c.id
-        where
-            not c.has_requests
-            and (
-                (c.kind = 'run' and e.kind in ('prompt', 'slash') and not 'stream_json' = any(e.sources))
-                or (c.kind in ('prompt', 'slash') and e.kind = 'run')
-            )
-    ) as pairs
-    where owner_rank = 1 and id_rank = 1
 ),
 
 -- A copied session may carry new ids: same moment, same words, same execution.
@@ -264,14 +214,14 @@ select
         known.id,
         shared.owner_id,
         twins.id,
-        unanswered.owner_id,
         case
             when c.kind in ('run', 'orphan') then c.id
             else first_value(c.id) over (
                 partition by c.project_id, c.timestamp, c.kind, c.command_raw order by c.id
             )
         end
-    ) as target_id
+    ) as target_id,
+    coalesce(alias.execution_id, known.id, shared.owner_id, twins.id) is null as is_new
 from seen as c
 left join aliases as alias on c.project_id = alias.project_id and c.id = alias.alias_id
 left join known on c.project_id = known.project_id and c.id = known.id
@@ -281,20 +231,4 @@ left join twins
         c.project_id = twins.project_id
         and c.timestamp = twins.timestamp
         and c.kind = twins.kind
-        and c.command_raw = twins.command_raw
-left join unanswered on c.project_id = unanswered.project_id and c.id = unanswered.id;
-
-insert into ops.execution_aliases (project_id, alias_id, execution_id)
-select
-    project_id,
-    id,
-    target_id
-from execution_targets
-where id <> target_id
-on conflict do nothing;
-
-insert into touched_work (project_id, execution_id)
-select
-    project_id,
-    target_id
-from execution_targets;
+        and c.command_raw = twins.command_raw;

@@ -154,11 +154,13 @@ execution_candidates as materialized (
     group by w.project_id, w.execution_id
 ),
 
+-- A result saved alone knows less of its run than the stream does.
 conversations as materialized (
     select distinct on (project_id, id) *
     from execution_candidates
     order by
-        project_id asc, id asc, kind <> 'run' desc, is_outdated asc, ended_at desc, status <> 'pending' desc,
+        project_id asc, id asc, kind <> 'run' desc, (kind = 'run' and workspace_context = '{}') asc, is_outdated asc,
+        ended_at desc, status <> 'pending' desc,
         is_stored desc, place asc
 ),
 
@@ -182,7 +184,13 @@ identities as materialized (
         id,
         coalesce(min(timestamp) filter (where is_stored), min(timestamp)) as timestamp,
         min(session_id) as session_id,
-        (array_agg(reported_usage order by is_stored) filter (where reported_usage is not null))[1] as reported_usage
+        -- An older result does not name its model, unless it stands in a stream.
+        (
+            array_agg(
+                reported_usage
+                order by (reported_usage #>> '{0,model}') is not distinct from 'unknown' asc, is_stored asc
+            ) filter (where reported_usage is not null)
+        )[1] as reported_usage
     from execution_candidates
     group by project_id, id
 ),

@@ -33,7 +33,7 @@ from (
         select
             x.project_id,
             x.target_id as execution_id,
-            coalesce(k.timestamp, s.timestamp) as timestamp,
+            coalesce(k.timestamp, min(s.timestamp) over (partition by x.project_id, x.target_id)) as timestamp,
             s.session_id,
             s.source_file_key,
             s.reported_usage,
@@ -82,6 +82,21 @@ cross join lateral (
     where r.execution_id = any(u.execution_ids)
     offset 0
 ) as r;
+
+-- An older result does not name its model; it sums up the responses of the main one.
+update reported_usages as u
+set model = m.model
+from (
+    select distinct on (project_id, execution_id)
+        project_id,
+        execution_id,
+        model
+    from reported_requests
+    where kind = 'response'
+    group by project_id, execution_id, model
+    order by project_id asc, execution_id asc, sum(output_tokens) desc, model asc
+) as m
+where u.model = 'unknown' and u.project_id = m.project_id and u.execution_id = m.execution_id;
 
 -- Responses without a price of their own are covered by the run's reported cost.
 update raw.model_requests as r

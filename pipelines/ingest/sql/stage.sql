@@ -114,7 +114,8 @@ create temporary table if not exists known_tool_calls (
 create temporary table if not exists execution_targets (
     project_id text storage plain not null,
     id uuid not null,
-    target_id uuid not null
+    target_id uuid not null,
+    is_new boolean not null
 ) on commit delete rows;
 
 create temporary table if not exists owners (

@@ -4,8 +4,6 @@ Commands run inside the test's process with the environment of the command alone
 interpreter each; what depends on a process of its own gets one.
 """
 
-import csv
-import io
 import json
 import os
 import re
@@ -257,125 +255,6 @@ class TestBadInput:
         )  # fmt: skip
         assert done.stdout == "repeat\n"
         assert done.stderr == ""
-
-
-class TestQuery:
-    @pytest.fixture
-    def ingested(self, run: Run, sample: SampleTruth) -> Run:
-        run("ingest", str(sample.folder))
-        return run
-
-    def test_project_must_be_chosen_among_several(self, ingested: Run, sample: SampleTruth) -> None:
-        says(ingested("query", "select 1"), 1, "--project", *sample.projects)
-        says(ingested("query", "select 1", "--project", "nobody"), 1, "no project 'nobody'", *sample.projects)
-
-    def test_without_any_project_ingest_is_named(self, run: Run) -> None:
-        says(run("query", "select 1"), 1, "tracemill ingest")
-
-    def test_json_keeps_numbers_and_times(self, ingested: Run, sample: SampleTruth) -> None:
-        done = ingested(
-            "query", "--json", "--project", "storefront",
-            "select sum(output_tokens) as tokens, 0.1::numeric + 12345678901234567890.12345 as exact, "
-            "timestamptz '2026-01-02 03:04:05+02' as at, null as nothing, 'infinity'::timestamptz as never, "
-            "'NaN'::float8 as nan, jsonb_build_object('a', 1) as tree, array[1, 2] as list "
-            "from model_requests where kind = 'response'",
-        )  # fmt: skip
-        answer = json.loads(done.stdout, parse_float=str)
-        assert done.stderr == ""
-        assert answer["columns"] == ["tokens", "exact", "at", "nothing", "never", "nan", "tree", "list"]
-        assert answer["row_count"] == 1
-        (row,) = answer["rows"]
-        assert int(row[0]) == sample.total_usage(project="storefront").output_tokens
-        assert row[1:] == [
-            *("12345678901234567890.22345", "2026-01-02T01:04:05Z", None, "infinity", None, {"a": 1}, [1, 2])
-        ]
-
-    def test_csv_and_table(self, ingested: Run) -> None:
-        statement = "select * from (values (1, 'a,b'), (20, null)) as t (number, text)"
-        done = ingested("query", "--csv", "--project", "storefront", statement)
-        assert list(csv.reader(io.StringIO(done.stdout))) == [["number", "text"], ["1", "a,b"], ["20", ""]]
-        table = ingested("query", "--project", "storefront", statement)
-        assert table.stdout == "number  text\n------  ----\n     1  a,b\n    20\n"
-        assert table.stderr == "2 rows\n"
-
-    @pytest.mark.parametrize(
-        ("statement", "words"),
-        [
-            ("select * from no_such_table", ["no_such_table", "does not exist", "line 1, column 15"]),
-            ("select 1\n  frm x y", ["yntax error", "line 2"]),
-            ("select 1; select 2", ["One statement at a time"]),
-            ("delete from model_requests", ["Only statements that return rows"]),
-            ("update model_requests set model = 'x' returning 1", ["Only statements that return rows"]),
-            ("select * from ops.ingest_files", ["ermission denied"]),
-            ("", ["empty"]),
-        ],
-    )
-    def test_errors_are_a_sentence_with_the_place(self, ingested: Run, statement: str, words: list[str]) -> None:
-        done = ingested("query", statement, "--project", "storefront")
-        says(done, 1, "Error:", *words)
-        assert done.stderr.count("\n") == 1
-
-    def test_time_limit(self, ingested: Run) -> None:
-        says(ingested("query", "select pg_sleep(20)", "--project", "storefront", "--timeout", "1"), 1, "--timeout")
-
-    def test_two_forms_at_once(self, ingested: Run) -> None:
-        says(ingested("query", "select 1", "--json", "--csv"), 2, "one of --json and --csv")
-
-    def test_explain_and_show(self, ingested: Run) -> None:
-        assert "Scan" in ingested("query", "explain select * from model_requests", "--project", "storefront").stdout
-        assert "UTC" in ingested("query", "show timezone", "--project", "storefront").stdout
-
-
-class TestDoctor:
-    def test_healthy_warehouse(self, run: Run, sample: SampleTruth) -> None:
-        run("ingest", str(sample.folder))
-        done = run("doctor", "--json")
-        report = json.loads(done.stdout)
-        findings = {finding["name"]: finding for finding in report["findings"]}
-        assert done.returncode == 0, report
-        assert report["ok"] is True
-        assert findings["migrations"]["state"] == "ok"
-        assert findings["ingest"]["detail"].startswith(f"{sample.files} files")
-        assert findings["partitions"]["state"] == "ok"
-        assert findings["waiting days"]["remedy"] == "tracemill aggregate"
-        assert findings["query login"]["state"] == "ok"
-
-    def test_each_problem_names_the_command_that_mends_it(self, run: Run, empty_dsn: str) -> None:
-        done = run("doctor", "--json", TRACEMILL_DATABASE_URL=empty_dsn)
-        findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
-        assert done.returncode == 1
-        assert findings["migrations"]["state"] == "problem"
-        assert findings["migrations"]["remedy"] == "tracemill db migrate"
-
-        done = run("doctor", TRACEMILL_DATABASE_URL="")
-        assert done.returncode == 1
-        assert "tracemill db start" in done.stdout
-        assert done.stderr == ""
-
-    def test_rows_outside_their_months_are_a_problem(self, run: Run, dsn: str) -> None:
-        from pipelines.database import connect
-
-        with connect(dsn) as connection:
-            connection.execute("insert into app.project_config (project_id, display_name) values ('p', 'p')")
-            connection.execute(
-                "insert into raw.tool_calls (project_id, tool_use_id, timestamp, execution_id, tool_name, status, "
-                "source, source_file_key, source_offset) "
-                "values ('p', 't', '1999-01-01', gen_random_uuid(), 'Bash', 'ok', 's', 'f', 0)"
-            )
-        done = run("doctor", "--json")
-        findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
-        assert done.returncode == 1
-        assert findings["partitions"]["state"] == "problem"
-        assert "tool_calls" in findings["partitions"]["detail"]
-
-    def test_redaction_key_that_others_can_read(self, run: Run, sample: SampleTruth, tmp_path: Path) -> None:
-        run("ingest", str(sample.folder))
-        key = tmp_path / "home" / "redaction.key"
-        key.chmod(0o644)
-        done = run("doctor", "--json")
-        findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
-        assert findings["redaction key"]["remedy"] == f"chmod 600 {key}"
-        assert done.returncode == 1
 
 
 class TestDatabase:

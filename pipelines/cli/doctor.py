@@ -182,15 +182,12 @@ def _reader_login(_connection: Any, settings: Settings) -> Iterator[Finding]:
 
 
 def _default_partitions(connection: Any, _settings: Settings) -> Iterator[Finding]:
-    filled = [
-        table
-        for table in ("command_executions", "model_requests", "tool_calls")
-        if connection.execute(f"select exists (select from partitions.{table}_default)").fetchone()[0]  # noqa: S608
-    ]
+    filled = connection.execute("select relation, row_count from ops.rows_in_default() order by relation").fetchall()
     if filled:
+        counts = ", ".join(f"{relation} ({rows:,})" for relation, rows in filled)
         yield Finding(
-            "partitions", "problem", f"rows outside every month in {', '.join(filled)}: they block those months",
-            "tracemill db shell, then see docs/architecture.md, DEFAULT partitions",
+            "partitions", "problem", f"rows outside every month in {counts}: they block those months",
+            "tracemill maintain --apply --job maintain_partitions",
         )  # fmt: skip
     else:
         yield Finding("partitions", "ok", "no rows outside their months")

@@ -41,7 +41,9 @@ def doctor(*, as_json: bool) -> int:
             sys.stdout.write(f"{_MARKS[finding.state]:<8}{finding.name:<{width}}  {finding.detail}\n")
             if finding.remedy:
                 sys.stdout.write(f"{'':<{8 + width}}  → {finding.remedy}\n")
-        end = "Everything is fine." if not problems else f"{problems} {'problem' if problems == 1 else 'problems'}."
+        end = f"{problems} {'problem' if problems == 1 else 'problems'}." if problems else "Everything is fine."
+        if not problems and any(finding.state == "note" for finding in findings):
+            end = "No problem; the notes are worth knowing."
         sys.stdout.write(f"\n{end}\n")
     return 1 if problems else 0
 
@@ -151,6 +153,7 @@ def _contents(connection: Any, settings: Settings) -> Iterator[Finding]:
         _quarantine,
         _last_aggregation,
         _waiting_days,
+        firing_alerts,
     ):
         yield from check(connection, settings)
 
@@ -245,3 +248,27 @@ def _waiting_days(connection: Any, _settings: Settings) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding("waiting days", "ok", "none: the marts are up to date")
+
+
+def firing_alerts(connection: Any, _settings: Settings | None = None) -> Iterator[Finding]:
+    """What fires in the monitoring views, each as a finding."""
+    from pipelines.maintenance import alerts
+
+    try:
+        with connection.transaction():
+            connection.execute(f"set local role {alerts.ROLE}")
+            # Rows in DEFAULT partitions are looked for above, views or not.
+            firing = [alert for alert in alerts.firing(connection) if alert.alert != "rows_in_default"]
+    except alerts.MonitoringMissingError:
+        yield Finding("alerts", "note", "nothing is watched before the first aggregation", "tracemill aggregate")
+        return
+    for alert in firing:
+        yield Finding(
+            "alert",
+            "problem" if alert.severity == "critical" else "note",
+            f"{alert.alert} ({alert.project_id or 'platform'}): {alert.summary}",
+            # What sends people here must not send them in a circle.
+            f"docs/runbooks/alerts.md, {alert.alert}" if alert.command == "tracemill doctor" else alert.command,
+        )
+    if not firing:
+        yield Finding("alerts", "ok", "nothing fires")

@@ -30,6 +30,7 @@ class TestDoctor:
         assert findings(done)["partitions"]["state"] == "ok"
         assert findings(done)["waiting days"]["remedy"] == "tracemill aggregate"
         assert findings(done)["query login"]["state"] == "ok"
+        assert findings(done)["alerts"]["remedy"] == "tracemill aggregate", "the views are not there yet"
 
     def test_each_problem_names_the_command_that_mends_it(self, run: Run, empty_dsn: str) -> None:
         done = run("doctor", "--json", TRACEMILL_DATABASE_URL=empty_dsn)

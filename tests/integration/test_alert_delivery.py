@@ -1,6 +1,7 @@
 """Alerts reach people: real HTTP and SMTP servers on the loopback interface, and Dagster's own evaluation."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -172,6 +173,42 @@ def test_health_shows_what_fires_and_exits_with_one_only_where_something_is_crit
     assert (report["ok"], report["critical"], report["next_command"]) == (False, 1, "tracemill aggregate")
     assert [alert["alert"] for alert in report["alerts"]] == ["stale_mart", "cost_spike"]
     assert report["alerts"][0]["evidence"]["limit_hours"] == 26
+
+
+def test_doctor_shows_what_fires_and_exits_with_one_only_where_something_is_critical(
+    platform: psycopg.Connection,
+    monitored: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TRACEMILL_DATABASE_URL", monitored.database_url or "")
+    monkeypatch.setenv("TRACEMILL_HOME", str(monitored.home))
+    from pipelines.cli.doctor import doctor
+
+    assert doctor(as_json=False) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^note +alert +cost_spike \(spender\): .*\n +→ tracemill query", shown, re.MULTILINE)
+    assert "Everything is fine." not in shown
+    provoke(platform)
+    assert doctor(as_json=True) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    (stale,) = [finding for finding in findings if finding["detail"].startswith("stale_mart (alpha)")]
+    assert (stale["state"], stale["remedy"]) == ("problem", "tracemill aggregate")
+
+
+def test_doctor_does_not_send_people_in_a_circle(
+    operator: psycopg.Connection,
+) -> None:
+    operator.execute(
+        "delete from raw.command_executions where project_id = 'beta' and timestamp > now() - interval '5 hours'"
+    )
+    silence = next(alert for alert in alerts.firing(operator) if alert.alert == "silence")
+    assert silence.command == "tracemill doctor"
+    from pipelines.cli.doctor import firing_alerts
+
+    (finding,) = [finding for finding in firing_alerts(operator) if "silence" in finding.detail]
+    assert finding.remedy == "docs/runbooks/alerts.md, silence"
+    assert (finding.state, finding.detail) == ("note", f"silence (beta): {silence.summary}")
 
 
 def test_health_says_what_to_do_before_the_first_aggregation(dsn: str) -> None:

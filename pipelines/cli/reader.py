@@ -13,12 +13,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import AdaptContext
+from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.types.datetime import TimestamptzLoader
+from psycopg.types import datetime
 
 from pipelines.cli.errors import CommandError
 from pipelines.database import connect
@@ -39,14 +41,30 @@ class Answer:
     rows: Iterator[tuple[Any, ...]]
 
 
-class _Timestamps(TimestamptzLoader):
-    """Times that Python cannot hold, infinity among them, stay text."""
+class _OrText(Loader):
+    """What Python cannot hold, such as infinity, years before Christ and 24:00, stays text."""
+
+    kind: ClassVar[type[Loader]]
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._loader = self.kind(oid, context)
 
     def load(self, data: Any) -> Any:
         try:
-            return super().load(data)
+            return self._loader.load(data)
         except psycopg.DataError:
             return bytes(data).decode()
+
+
+_CALENDAR: dict[str, type[Loader]] = {
+    "date": datetime.DateLoader,
+    "time": datetime.TimeLoader,
+    "timetz": datetime.TimetzLoader,
+    "timestamp": datetime.TimestampLoader,
+    "timestamptz": datetime.TimestamptzLoader,
+    "interval": datetime.IntervalLoader,
+}
 
 
 def choose_project(settings: Settings, wanted: str | None) -> str:
@@ -89,7 +107,8 @@ def session(settings: Settings, *, project: str, seconds: int) -> Iterator[psyco
 def ask(settings: Settings, statement: str, *, project: str, seconds: int) -> Iterator[Answer]:
     """Runs ``statement`` inside ``project``. Raises psycopg.Error for what the database refuses."""
     with session(settings, project=project, seconds=seconds) as connection:
-        connection.adapters.register_loader("timestamptz", _Timestamps)
+        for name, kind in _CALENDAR.items():
+            connection.adapters.register_loader(name, type(_OrText.__name__, (_OrText,), {"kind": kind}))
         connection.execute("select set_config('cursor_tuple_fraction', '1', true)")
         yield _run(connection, statement)
 

@@ -71,6 +71,32 @@ class TestQuery:
     def test_time_limit(self, ingested: Run) -> None:
         says(ingested("query", "select pg_sleep(20)", "--project", "storefront", "--timeout", "1"), 1, "--timeout")
 
+    def test_values_that_python_cannot_hold_stay_text(self, ingested: Run) -> None:
+        texts = {
+            "'infinity'::date": "infinity",
+            "'0044-03-15 BC'::date": "0044-03-15 BC",
+            "timestamp '10000-01-01'": "10000-01-01 00:00:00",
+            "timestamptz '10000-01-01'": "10000-01-01 00:00:00+00",
+            "time '24:00'": "24:00:00",
+            "timetz '24:00+02'": "24:00:00+02",
+            "interval '1000000000 days'": "1000000000 days",
+            "daterange('2026-01-01', 'infinity')": "[2026-01-01, infinity)",
+            "tsrange('2026-01-01', 'infinity')": "[2026-01-01 00:00:00, infinity)",
+            "array['infinity'::date, '2026-01-02', null]": ["infinity", "2026-01-02", None],
+        }
+        done = ingested("query", "--json", "--project", "storefront", f"select {', '.join(texts)}")
+        assert done.stderr == ""
+        assert json.loads(done.stdout)["rows"] == [list(texts.values())]
+
+    def test_values_that_python_can_hold_are_written_as_ever(self, ingested: Run) -> None:
+        done = ingested(
+            "query", "--json", "--project", "storefront",
+            "select date '2026-01-02', timestamp '2026-01-02 03:04', time '03:04', timetz '03:04+02', interval '90 s'",
+        )  # fmt: skip
+        assert json.loads(done.stdout)["rows"] == [
+            ["2026-01-02", "2026-01-02T03:04:00", "03:04:00", "03:04:00+02:00", "PT90S"]
+        ]
+
     def test_two_forms_at_once(self, ingested: Run) -> None:
         says(ingested("query", "select 1", "--json", "--csv"), 2, "one of --json and --csv")
 

@@ -23,8 +23,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types import datetime
 
 from pipelines.cli.errors import CommandError
-from pipelines.database import connect
+from pipelines.database import connect, describe_error
 from pipelines.database import dsn as warehouse_dsn
+from pipelines.database.errors import is_timeout
 from pipelines.settings import Settings
 
 READER = "tracemill_reader"
@@ -117,7 +118,9 @@ def describe(error: psycopg.Error, statement: str, seconds: int) -> str:
     """One sentence on what the database did not like, with the place where it can be named."""
     text = error.diag.message_primary or str(error)
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return f"The statement took longer than {seconds} s: narrow it, or allow more with --timeout."
+        if is_timeout(error):
+            return f"The statement took longer than {seconds} s: narrow it, or allow more with --timeout."
+        return describe_error(error)
     if "multiple commands" in text:
         return "One statement at a time: remove what follows the first one."
     if isinstance(error, psycopg.errors.SyntaxError) and not _returns_rows(statement):

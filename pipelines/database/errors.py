@@ -84,12 +84,20 @@ def describe_error(error: BaseException) -> str:
         return _without_passwords(str(error))
     if error.sqlstate is None:
         return _describe_connection_error(error)
+    if isinstance(error, errors.QueryCanceled) and not is_timeout(error):
+        reason = _without_passwords(error.diag.message_primary or "")
+        return f"The statement was cancelled by somebody else ({reason}): run it again."
     for kind, (problem, remedy) in _SERVER_ERRORS.items():
         if isinstance(error, kind):
             return f"{problem} ({_without_passwords(error.diag.message_primary or '')}): {remedy}."
     if isinstance(error, _CONNECTION_LOST) or error.sqlstate.startswith("08"):
         return _LOST
     return f"The database reports: {_without_passwords(error.diag.message_primary or '')} (SQLSTATE {error.sqlstate})."
+
+
+def is_timeout(error: errors.QueryCanceled) -> bool:
+    """Whether the statement was cancelled for its time; one code stands for that and for a person's cancelling."""
+    return "statement timeout" in (error.diag.message_primary or "")
 
 
 def _describe_connection_error(error: psycopg.Error) -> str:

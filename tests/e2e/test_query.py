@@ -3,13 +3,40 @@
 import csv
 import io
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from pipelines.database import connect
 from pipelines.samples import SampleTruth
 from tests.e2e.test_cli import Run, run, sample, says
 
 __all__ = ["run", "sample"]
+
+
+@contextmanager
+def while_it_sleeps(dsn: str, call: str) -> Iterator[None]:
+    """Meanwhile, somebody calls the function ``call`` on the backend that sleeps in this database."""
+    strike = (
+        f"select {call}(pid) from pg_stat_activity "
+        "where wait_event = 'PgSleep' and datname = current_database() and pid <> pg_backend_pid()"
+    )
+
+    def interfere() -> None:
+        with connect(dsn, autocommit=True) as other:
+            while not ended.wait(0.05) and not other.execute(strike).fetchone():
+                pass
+
+    ended = threading.Event()
+    somebody = threading.Thread(target=interfere)
+    somebody.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        somebody.join()
 
 
 class TestQuery:
@@ -70,6 +97,17 @@ class TestQuery:
 
     def test_time_limit(self, ingested: Run) -> None:
         says(ingested("query", "select pg_sleep(20)", "--project", "storefront", "--timeout", "1"), 1, "--timeout")
+
+    def test_a_statement_that_somebody_else_cancels_is_no_timeout(self, ingested: Run, dsn: str) -> None:
+        with while_it_sleeps(dsn, "pg_cancel_backend"):
+            done = ingested("query", "select pg_sleep(20)", "--project", "storefront")
+        says(done, 1, "The statement was cancelled by somebody else (canceling statement due to user request)", "again")
+        assert "--timeout" not in done.stderr
+
+    def test_a_connection_that_somebody_else_ends_is_lost(self, ingested: Run, dsn: str) -> None:
+        with while_it_sleeps(dsn, "pg_terminate_backend"):
+            done = ingested("query", "select pg_sleep(20)", "--project", "storefront")
+        says(done, 1, "The connection to the database was lost")
 
     def test_values_that_python_cannot_hold_stay_text(self, ingested: Run) -> None:
         texts = {

@@ -140,6 +140,8 @@ def test_lost_connection_is_one_sentence(dsn):
             "do $$ begin raise disk_full using message = 'no room'; end $$",
             "The database server's disk is full (no room)",
         ),
+        ("set statement_timeout = '50ms'; select pg_sleep(9)", "The statement took longer than it may (canceling"),
+        ("select pg_cancel_backend(pg_backend_pid())", "The statement was cancelled by somebody else (canceling"),
         ("select 1/0", "The database reports: division by zero (SQLSTATE 22012)."),
         (
             "do $$ begin raise 'see postgresql://u:hunter2@h/d'; end $$",

@@ -23,11 +23,9 @@ def query(statement: str, *, project: str | None, form: Literal["table", "csv", 
     try:
         with reader.ask(settings, statement, project=chosen, seconds=seconds) as answer:
             _print(answer, form)
-    except psycopg.OperationalError as error:
-        if isinstance(error, psycopg.errors.QueryCanceled):
-            raise CommandError(reader.describe(error, statement, seconds)) from error
-        raise
     except psycopg.Error as error:
+        if not reader.is_about_statement(error):
+            raise
         raise CommandError(reader.describe(error, statement, seconds)) from error
     return 0
 

@@ -114,6 +114,14 @@ def ask(settings: Settings, statement: str, *, project: str, seconds: int) -> It
         yield _run(connection, statement)
 
 
+def is_about_statement(error: psycopg.Error) -> bool:
+    """Whether the database objects to the statement, and not to anything that befell the server or the connection."""
+    if not isinstance(error, psycopg.OperationalError):
+        return True
+    # A FATAL error ends the connection. psycopg calls some limits and mistakes operational, after their class.
+    return error.diag.severity_nonlocalized == "ERROR" and (error.sqlstate or "")[:2] in {"08", "54", "55", "57"}
+
+
 def describe(error: psycopg.Error, statement: str, seconds: int) -> str:
     """One sentence on what the database did not like, with the place where it can be named."""
     text = error.diag.message_primary or str(error)
@@ -121,6 +129,9 @@ def describe(error: psycopg.Error, statement: str, seconds: int) -> str:
         if is_timeout(error):
             return f"The statement took longer than {seconds} s: narrow it, or allow more with --timeout."
         return describe_error(error)
+    if isinstance(error, psycopg.errors.ProtocolViolation):
+        parameter = re.search(r"\$\d+", re.sub(r"'[^']*'", "", statement))
+        return f"`{parameter[0] if parameter else '$1'}` is a parameter: write the value in its place."
     if "multiple commands" in text:
         return "One statement at a time: remove what follows the first one."
     if isinstance(error, psycopg.errors.SyntaxError) and not _returns_rows(statement):

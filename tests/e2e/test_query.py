@@ -88,6 +88,10 @@ class TestQuery:
             ("update model_requests set model = 'x' returning 1", ["Only statements that return rows"]),
             ("select * from ops.ingest_files", ["ermission denied"]),
             ("", ["empty"]),
+            ("select 1 where $1", ["`$1` is a parameter", "write the value"]),
+            ("select '$2' where $1", ["`$1` is a parameter", "write the value"]),
+            (f"select {', '.join(['1'] * 1700)}", ["Error: Target lists can have at most 1664 entries."]),
+            ("select lastval()", ["Error: Lastval is not yet defined in this session."]),
         ],
     )
     def test_errors_are_a_sentence_with_the_place(self, ingested: Run, statement: str, words: list[str]) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from pipelines import ingest
 from pipelines.settings import Settings
+from pipelines.sources.records import stable_uuid
+from tests import source_files
 
 USAGE = {"input_tokens": 5, "cache_read_input_tokens": 1000, "output_tokens": 10}
 ANSWER = {
@@ -111,3 +113,33 @@ def test_only_one_request_adopts_a_response_without_its_request_id(
     for number in order:
         ingest.run([logs[number]], dsn=settings.database_url, settings=settings, jobs=1, project="shop")
     assert stored(connection) == ([("msg_1", "req_A"), ("msg_1", "req_B")], 2030)
+
+
+@pytest.mark.parametrize("batches", [((0, 1),), ((0,), (1,)), ((1,), (0,))], ids=str)
+@pytest.mark.parametrize("tail", [0, 1, 2], ids=["equal", "longer", "with another command"])
+@pytest.mark.parametrize("longer", ["s-0", "s-1"])
+def test_a_command_of_a_session_and_its_fork_has_the_settings_of_the_session_that_names_it(
+    settings: Settings,
+    connection: psycopg.Connection,
+    tmp_path: Path,
+    batches: tuple[tuple[int, ...], ...],
+    tail: int,
+    longer: str,
+) -> None:
+    logs = []
+    for session in ("s-0", "s-1"):
+        log = source_files.Transcript(session, version=f"version of {session}", cwd=f"/src/{session}")
+        log.user("hello").assistant(source_files.tool("toolu_1"))
+        if session == longer and tail == 1:
+            log.result("toolu_1")
+        elif session == longer and tail == 2:
+            log.user("go on")
+        logs.append(tmp_path / f"{session}.jsonl")
+        logs[-1].write_bytes(bytes(log))
+    for batch in batches:
+        paths = [logs[number] for number in batch]
+        ingest.run(paths, dsn=settings.database_url, settings=settings, jobs=1, project="shop")
+    assert connection.execute(
+        "select session_id, batch_id::text, session_context ->> 'version', workspace_context ->> 'cwd' "
+        "from raw.command_executions where command_raw = 'hello'"
+    ).fetchall() == [("s-0", stable_uuid("s-0"), "version of s-0", "/src/s-0")]

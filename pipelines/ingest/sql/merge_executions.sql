@@ -160,7 +160,21 @@ conversations as materialized (
     from execution_candidates
     order by
         project_id asc, id asc, kind <> 'run' desc, (kind = 'run' and workspace_context = '{}') asc, is_outdated asc,
-        ended_at desc, status <> 'pending' desc,
+        ended_at desc, status <> 'pending' desc, session_id asc, is_stored desc, place asc
+),
+
+-- Forks and resumed sessions tell the same command in settings of their own: the session that names the row counts.
+settings as materialized (
+    select distinct on (project_id, id)
+        project_id,
+        id,
+        batch_id,
+        execution_sequence,
+        workspace_context,
+        session_context
+    from execution_candidates
+    order by
+        project_id asc, id asc, kind <> 'run' desc, (kind = 'run' and workspace_context = '{}') asc, session_id asc,
         is_stored desc, place asc
 ),
 
@@ -175,7 +189,7 @@ outcomes as materialized (
     from execution_candidates
     order by
         project_id asc, id asc, reported_usage is not null desc, kind <> 'run' desc, is_outdated asc, ended_at desc,
-        status <> 'pending' desc, is_stored desc, place asc
+        status <> 'pending' desc, session_id asc, is_stored desc, place asc
 ),
 
 identities as materialized (
@@ -209,16 +223,16 @@ select
     i.project_id,
     i.id,
     i.timestamp,
-    c.batch_id,
-    c.execution_sequence,
+    b.batch_id,
+    b.execution_sequence,
     c.kind,
     c.command_raw,
     c.command_base,
     c.command_args,
     c.command_features,
     c.pattern_signature,
-    c.workspace_context,
-    c.session_context,
+    b.workspace_context,
+    b.session_context,
     i.session_id,
     c.device_id,
     v.sources,
@@ -258,6 +272,7 @@ select
     now() as updated_at
 from identities as i
 inner join conversations as c on i.project_id = c.project_id and i.id = c.id
+inner join settings as b on i.project_id = b.project_id and i.id = b.id
 inner join outcomes as o on i.project_id = o.project_id and i.id = o.id
 inner join seen_in as v on i.project_id = v.project_id and i.id = v.id
 inner join execution_totals as t on i.project_id = t.project_id and i.id = t.execution_id

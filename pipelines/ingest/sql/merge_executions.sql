@@ -1,5 +1,8 @@
 -- One row per execution: what all its sights say of it, and the totals of the work that it owns.
 
+-- Each of the parts has one row per execution, which the planner cannot know: it expects next to nothing of their joins.
+set local enable_nestloop = off;
+
 insert into settled_executions
 with
 seen as materialized (
@@ -283,6 +286,8 @@ cross join lateral (
         -- Killed before its own sum was written: what is known is a lower bound.
         c.kind = 'run' and i.reported_usage is null as is_cut_run
 ) as f;
+
+set local enable_nestloop = on;
 
 delete from settled_executions as m
 using known_executions as e

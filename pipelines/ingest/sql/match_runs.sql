@@ -44,10 +44,10 @@ select
     s.kind = 'run' as is_run,
     a.execution_id is not null as is_answered,
     s.source = 'stream_json' as is_in_stream,
-    s.workspace_context,
-    s.session_context,
-    s.status_reason,
-    s.reported_usage,
+    s.workspace_context <> '{}' or s.session_context <> '{}' as has_beginning,
+    s.status_reason not in ('no_result', 'no_end_in_sight') as has_result,
+    -- An older result does not name its model.
+    s.reported_usage #- '{0,model}' as usage,
     coalesce(u.tokens, a.tokens, 0) as tokens,
     s.timestamp,
     s.ended_at
@@ -68,10 +68,9 @@ select
     e.kind = 'run',
     e.request_count > 0,
     'stream_json' = any(e.sources),
-    e.workspace_context,
-    e.session_context,
-    e.status_reason,
-    coalesce(r.reported_usage, e.reported_usage),
+    e.workspace_context <> '{}' or e.session_context <> '{}',
+    e.status_reason not in ('no_result', 'no_end_in_sight'),
+    coalesce(r.reported_usage, e.reported_usage) #- '{0,model}',
     e.total_tokens,
     e.timestamp,
     e.ended_at
@@ -104,17 +103,10 @@ select
         partition by a.project_id, a.session_id
         order by
             p.is_same desc, p.is_in_time desc,
-            case when a.reported_usage is null then 0 else abs(a.tokens - b.tokens) end,
+            case when a.usage is null then 0 else abs(a.tokens - b.tokens) end,
             abs(extract(epoch from a.timestamp - b.timestamp)), a.id, b.id
     ) as place
-from (
-    select
-        *,
-        workspace_context <> '{}' or session_context <> '{}' as has_beginning,
-        status_reason not in ('no_result', 'no_end_in_sight') as has_result
-    from run_sights
-    where is_run and not is_answered
-) as a
+from run_sights as a
 inner join run_sights as b on a.project_id = b.project_id and a.session_id = b.session_id and a.id <> b.id
 cross join lateral (
     -- Seconds pass between the start of the client and the prompt.
@@ -123,25 +115,26 @@ cross join lateral (
         and b.timestamp <= a.ended_at + interval '10 seconds' as is_in_time
 ) as t
 cross join lateral (
-    -- An older result does not name its model. Results of runs that used nothing are all alike.
+    -- Results of runs that used nothing are all alike.
     select
         t.is_in_time,
-        (t.is_in_time or a.tokens > 0)
-        and coalesce(a.reported_usage #- '{0,model}' = b.reported_usage #- '{0,model}', false) as is_same
+        (t.is_in_time or a.tokens > 0) and coalesce(a.usage = b.usage, false) as is_same
 ) as p
 where
-    not (a.is_stored and b.is_stored)
+    a.is_run
+    and not a.is_answered
+    and not (a.is_stored and b.is_stored)
     and case
         when b.is_run
             then
                 a.has_result
                 and not a.has_beginning
-                and (b.is_answered or b.workspace_context <> '{}' or b.session_context <> '{}')
-                and (p.is_same or (b.reported_usage is null and (b.is_stored or p.is_in_time)))
+                and (b.is_answered or b.has_beginning)
+                and (p.is_same or (b.usage is null and (b.is_stored or p.is_in_time)))
         else
             p.is_same
             or not (b.is_answered or b.is_in_stream)
-            or (b.reported_usage is null and (a.has_result or (p.is_in_time and not b.is_in_stream)))
+            or (b.usage is null and (a.has_result or (p.is_in_time and not b.is_in_stream)))
     end;
 
 create index on run_pairs (project_id, session_id, place);

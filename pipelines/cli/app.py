@@ -1,9 +1,10 @@
 """The commands and their help."""
 
-from datetime import date
 from typing import Annotated
 
 import typer
+
+from pipelines.cli.dates import parse_day, parse_month
 
 app = typer.Typer(
     help="tracemill: logs of LLM agents, landed once in PostgreSQL, and the marts built on them.",
@@ -18,14 +19,6 @@ archive = typer.Typer(help="The archive: months that left the database, and the 
 app.add_typer(archive, name="archive", rich_help_panel=None)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-
-
-def parse_day(text: str) -> date:
-    """A day of the calendar; raises typer.BadParameter, which is a usage error."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a day: write YYYY-MM-DD, for example 2026-10-31.") from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -250,9 +243,9 @@ def _archive_restore(
     """
     from pipelines.cli.archive import restore_months
 
-    if everything == any((project, month, domain)):
+    if everything == any(given is not None for given in (project, month, domain)):
         raise typer.BadParameter("Say what to restore: --project, --month or --domain, or else --all.")
-    first_day = parse_day(f"{month}-01") if month else None
+    first_day = parse_month(month) if month is not None else None
     _exit(restore_months(project=project, domain=domain, month=first_day, hold_days=hold_days, as_json=as_json))
 
 

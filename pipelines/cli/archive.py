@@ -6,6 +6,8 @@ from dataclasses import asdict
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+import typer
+
 from pipelines import settings as environment
 from pipelines.cli.errors import CommandError
 from pipelines.cli.output import megabytes, print_json, step
@@ -37,9 +39,11 @@ def restore_months(
 ) -> int:
     """Puts archived months back into their tables."""
     from pipelines.database import connect
-    from pipelines.maintenance import jobs, restore
+    from pipelines.maintenance import jobs, restore, retention
     from pipelines.maintenance.lock import maintenance_lock
 
+    if domain is not None and domain not in retention.DOMAINS + retention.AUDIT:
+        raise typer.BadParameter(f"There is no domain {domain!r}: choose one of {', '.join(retention.DOMAINS)}.")
     settings = environment.load()
     with (
         connect(ready_warehouse(settings), role=jobs.ROLE, autocommit=True) as connection,

@@ -232,6 +232,15 @@ class TestBadInput:
     def test_days_that_cannot_be(self, run: Run, arguments: tuple[str, ...]) -> None:
         says(run("aggregate", *arguments), 2, "Error:")
 
+    @pytest.mark.parametrize("month", ["2026-13", "", "2026-10-01", "October"])
+    def test_months_that_cannot_be(self, run: Run, month: str) -> None:
+        done = run("archive", "restore", "--project", "storefront", "--month", month)
+        says(done, 2, f"'{month}' is no month: write YYYY-MM, for example 2026-10.")
+
+    @pytest.mark.parametrize("domain", ["outcome", ""])
+    def test_domain_that_there_is_none_of(self, run: Run, domain: str) -> None:
+        says(run("archive", "restore", "--domain", domain), 2, f"no domain '{domain}'", "executions, outcomes, samples")
+
     def test_database_without_tables(self, run: Run, empty_dsn: str, sample: SampleTruth) -> None:
         for command in (("ingest", str(sample.folder)), ("query", "select 1"), ("aggregate",)):
             says(run(*command, TRACEMILL_DATABASE_URL=empty_dsn), 1, "run `tracemill db migrate`")

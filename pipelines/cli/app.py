@@ -92,7 +92,7 @@ def _aggregate(
     """
     from pipelines.cli.aggregate import aggregate
 
-    first_day, last_day = (parse_day(text) if text else None for text in (first, last))
+    first_day, last_day = (parse_day(text) if text is not None else None for text in (first, last))
     _exit(aggregate(first_day, last_day, as_json=as_json))
 
 

@@ -227,6 +227,8 @@ class TestBadInput:
             ("--from", "2026-02-30"),
             ("--from", "2026-10-02", "--to", "2026-10-01"),
             ("--from", "2999-01-01"),
+            ("--from", ""),
+            ("--from", "2026-10-01", "--to", ""),
         ],
     )
     def test_days_that_cannot_be(self, run: Run, arguments: tuple[str, ...]) -> None:

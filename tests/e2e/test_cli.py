@@ -267,6 +267,23 @@ class TestBadInput:
         assert done.stdout == "repeat\n"
         assert done.stderr == ""
 
+    @pytest.mark.parametrize(
+        ("command", "done"),
+        [
+            ("db url >&-", Done(0, "", "")),
+            ("db url >&- 2>&-", Done(0, "", "")),
+            ("db url 2>&-", Done(0, "postgresql:///x\n", "")),
+            ("query '' 2>&-", Done(1, "", "")),
+        ],
+    )
+    def test_an_output_that_is_closed_swallows_what_is_written(self, tmp_path: Path, command: str, done: Done) -> None:
+        environment = {"TRACEMILL_HOME": str(tmp_path), "TRACEMILL_DATABASE_URL": "postgresql:///x"}
+        shell = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m pipelines.cli {command}"],
+            capture_output=True, text=True, timeout=60, check=False, env={"PATH": os.environ["PATH"], **environment},
+        )  # fmt: skip
+        assert Done(shell.returncode, shell.stdout, shell.stderr) == done
+
 
 class TestDatabase:
     def test_status_of_a_migrated_database(self, run: Run) -> None:

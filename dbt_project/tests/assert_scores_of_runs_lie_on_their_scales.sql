@@ -3,7 +3,7 @@
 
 select
     project_id,
-    run_id as record_id
+    run_id
 from {{ ref('stg_tracemill__optimization_runs') }}
 where
     is_normalised
@@ -12,11 +12,3 @@ where
         or (final_score_raw is not null and final_score is null)
         or (best_score_raw is not null and best_score is null)
     )
-
-union all
-
-select
-    project_id,
-    outcome_id as record_id
-from {{ ref('stg_tracemill__outcomes') }}
-where is_off_scale and {{ time_to_check('executed_at') }}

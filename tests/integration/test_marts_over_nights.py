@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import psycopg
+import pytest
 
 from pipelines.database import connect
 from pipelines.settings import Settings
@@ -76,6 +77,7 @@ def change_old_executions(connection: psycopg.Connection) -> None:
         connection.execute(f"delete from raw.{table} where {key} = any(%s)", [[execution for (execution,) in lost]])
 
 
+@pytest.mark.slow
 def test_nights_and_late_data_leave_what_a_build_from_scratch_makes(dsn: str, settings: Settings):
     with warehouse_environment(settings, dsn), connect(dsn) as connection:
         insert(connection, HISTORY)

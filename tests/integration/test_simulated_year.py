@@ -74,6 +74,7 @@ class Year:
             "update app.project_config set settings = %s where project_id = 'project-1'",
             [Jsonb({"retention": {"outcomes": 100}})],
         )
+        self._note()
         connection.commit()
 
     def arrive(self, number: int) -> None:
@@ -94,6 +95,11 @@ class Year:
             history.make_audit_month(self.connection, day)
             for project in PROJECTS:
                 history.add_audit_entries(self.connection, project, day)
+        self._note()
+        self.connection.commit()
+
+    def _note(self) -> None:
+        """Notes what this transaction has written."""
         for relation, key in KEYS.items():
             self.connection.execute(
                 f"insert into ledger.written select %s, project_id, {key}, t::text from {relation} as t "
@@ -101,7 +107,6 @@ class Year:
                 "on conflict (relation, project_id, key) do update set row_text = excluded.row_text",
                 [relation],
             )
-        self.connection.commit()
 
     def _executions(self, day: date, seed: str = "") -> None:
         raw_rows.insert(self.connection, raw_rows.Volume(day, 1, 4, patterns=8, projects=len(PROJECTS)), seed=seed)

@@ -12,12 +12,13 @@ import psycopg
 
 from pipelines.ingest.files import FEW_LINES_BYTES, HEAD_BYTES, Unreadable, read_head
 from pipelines.ingest.redaction import Redactor
+from pipelines.sources.outputs import PROJECT_ID
 
 _SUBAGENTS = "subagents"
 _COMPRESSED = (".gz", ".zst")
 _LONG_LINES_BYTES = 8 << 20
 """A prompt with pasted images is a line of this size."""
-_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_SLUG = re.compile(PROJECT_ID)
 
 
 class BadProject(ValueError):

@@ -22,7 +22,8 @@ EvaluationKind = Literal["full", "minibatch"]
 Direction = Literal["maximize", "minimize"]
 FailureCategory = Literal["timeout", "tool_error", "model_error", "validation_error", "system_error", "unknown"]
 
-ProjectId = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]{0,99}$")]
+PROJECT_ID = r"[a-z0-9][a-z0-9._-]{0,99}"
+ProjectId = Annotated[str, msgspec.Meta(pattern=rf"\A{PROJECT_ID}\Z")]
 
 Scale = tuple[float | None, float | None]
 """Smallest and largest score possible; None where there is no bound."""

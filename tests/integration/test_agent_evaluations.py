@@ -156,7 +156,7 @@ def test_an_id_that_looks_like_a_secret_costs_no_document(settings, connection, 
         {"type": "simulation", "id": "r1", "config": {"model": "m"}, "scenarios": ["password:too-short"]},
         {"type": "scenario", "id": "password:too-short", "prompt": "q"},
         {"type": "outcome", "scenario": "password:too-short", "score": 0.5},
-        {"type": "scenario", "id": "s", "prompt": "q", "project": "No Slug"},
+        {"type": "scenario", "id": "s", "prompt": "q", "project": "shop\n"},
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     report = run(settings, path, project="shop")

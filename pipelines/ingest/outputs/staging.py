@@ -209,7 +209,7 @@ class Staging:
     def _scenario_id(self, scenario_id: str) -> str:
         """The id, still one when a part of it was redacted; equal ids stay equal."""
         redacted = self._redactor.text(scenario_id)
-        return redacted if redacted == scenario_id else re.sub(r"[^a-z0-9_.:/-]", "", redacted.lower())
+        return redacted if redacted == scenario_id else re.sub(r"[^a-z0-9_.:/-]", "", redacted.lower())[:MAX_NAME]
 
     def _yaml(self, text: str) -> str:
         """The settings as written, redacted; nothing where they still hold a value that its name gives away."""

@@ -24,10 +24,8 @@ from pipelines.ingest.redaction.spans import Span, merge, views, without
 from pipelines.ingest.redaction.values import MARKER, MASK, is_value
 from pipelines.sources.cutting import cut
 
-__all__ = ["MAX_CHARACTERS", "SANITIZER_VERSION", "Redactor", "load_key"]
+__all__ = ["MAX_CHARACTERS", "Redactor", "load_key"]
 
-SANITIZER_VERSION: Final = "1"
-"""Raised whenever rules change, so that rows sanitised by older rules can be told."""
 MAX_CHARACTERS: Final = 256 * 1024
 """Longer texts are cut to this length."""
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from pipelines.sources.outputs import PERCENT, UNBOUNDED, UNIT, Iteration, Run, Sample, Scale
+from pipelines.sources.outputs import PERCENT, PROJECT_ID, UNBOUNDED, UNIT, Iteration, Run, Sample, Scale
 
 from .dialects import STATUSES, Part, run_key
 
@@ -40,7 +40,7 @@ _RECKONED = frozenset(
 """What the warehouse finds out by itself."""
 _TIMES = frozenset({"start_time", "end_time", "created_at", "iteration_start_time", "iteration_end_time"})
 _SCALES: dict[str, Scale] = {"unit": UNIT, "percent": PERCENT, "unbounded": UNBOUNDED}
-_PROJECT = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_PROJECT = re.compile(PROJECT_ID)
 _RANGE = re.compile(r"[\[(]\s*(-?[\d.eE+-]*)\s*,\s*(-?[\d.eE+-]*)\s*[\])]")
 
 T = TypeVar("T", Run, Iteration, Sample)

@@ -46,25 +46,32 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def server() -> embedded.Status:
     """The server of this run. It does not survive a crash: tests that kill a server start their own."""
-    return embedded.start(Path(os.environ[_RUN]), options=_NO_DURABILITY)
+    started = embedded.start(Path(os.environ[_RUN]), options=_NO_DURABILITY)
+    with _locked("server"), connect(started.dsn("postgres"), autocommit=True) as admin:
+        admin.execute("create extension if not exists pg_stat_statements")
+    return started
+
+
+@contextmanager
+def _locked(what: str) -> Iterator[None]:
+    """Work that one process of this run does while the others wait."""
+    with (Path(os.environ[_RUN]) / f"{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
 def template(server: embedded.Status) -> str:
     """Name of the migrated database that tests clone."""
-    with (Path(os.environ[_RUN]) / "template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with connect(server.dsn("postgres"), autocommit=True) as admin:
-            made = admin.execute("select 1 from pg_database where datname = %s", [_TEMPLATE]).fetchone()
-            if made is None:
-                unfinished = f"{_TEMPLATE}_unfinished"
-                admin.execute(sql.SQL("create database {}").format(sql.Identifier(unfinished)))
-                migrations.migrate(server.dsn(unfinished))
-                admin.execute(
-                    sql.SQL("alter database {} rename to {}").format(
-                        sql.Identifier(unfinished), sql.Identifier(_TEMPLATE)
-                    )
-                )
+    with _locked("template"), connect(server.dsn("postgres"), autocommit=True) as admin:
+        made = admin.execute("select 1 from pg_database where datname = %s", [_TEMPLATE]).fetchone()
+        if made is None:
+            unfinished = f"{_TEMPLATE}_unfinished"
+            admin.execute(sql.SQL("create database {}").format(sql.Identifier(unfinished)))
+            migrations.migrate(server.dsn(unfinished))
+            admin.execute(
+                sql.SQL("alter database {} rename to {}").format(sql.Identifier(unfinished), sql.Identifier(_TEMPLATE))
+            )
     return _TEMPLATE
 
 
@@ -86,6 +93,8 @@ def _temporary_database(server: embedded.Status, template: str | None = None) ->
         yield server.dsn(name)
     finally:
         with connect(server.dsn("postgres"), autocommit=True) as admin:
+            # A full memory of statements forgets those of running tests, and each dropped database leaves hundreds.
+            admin.execute("select pg_stat_statements_reset(0, oid) from pg_database where datname = %s", [name])
             admin.execute(sql.SQL("drop database if exists {} with (force)").format(identifier))
 
 

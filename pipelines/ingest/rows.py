@@ -142,10 +142,6 @@ class RowBuilder:
 
     def _execution_row(self, origin: Origin, execution: Execution, command: str, error: str) -> Row:
         analysed = analyse(command, execution.command_name and self._name(execution.command_name))
-        if execution.duration_ms is not None:
-            duration = max(execution.duration_ms, 0)
-        else:
-            duration = max(int((execution.ended_at - execution.timestamp) / timedelta(milliseconds=1)), 0)
         return (
             origin.project_id,
             execution_uuid(execution),
@@ -169,7 +165,7 @@ class RowBuilder:
             execution.status,
             execution.status_reason,
             error or None,
-            duration,
+            _milliseconds(execution),
             None if execution.reported_usage is None else _json(execution.reported_usage),
             _json(execution.output),
         )
@@ -303,6 +299,15 @@ _TOKENS = (
     "web_search_requests",
 )
 _tokens_of = attrgetter(*_TOKENS)
+
+
+def _milliseconds(execution: Execution) -> int | None:
+    """Wall time: the client's own figure, else up to the last answer or tool result; None where there is neither."""
+    if execution.duration_ms is not None:
+        return max(execution.duration_ms, 0)
+    if execution.ended_at <= execution.timestamp:
+        return None
+    return int((execution.ended_at - execution.timestamp) / timedelta(milliseconds=1))
 
 
 def _bad_tokens(request: ModelRequest) -> str | None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from pipelines import database
 from pipelines.database import embedded, migrations
 from pipelines.settings import Settings
+from tests import raw_rows
 
 SECRET = "hunter2hunter2"
 
@@ -171,6 +173,27 @@ def test_migrations_can_run_again_over_what_they_made(empty_dsn):
     with database.connect(empty_dsn, autocommit=True) as admin:
         admin.execute("drop table public.schema_migrations")
     assert migrations.migrate(empty_dsn) == migrations.status(empty_dsn).applied
+
+
+def test_durations_that_nobody_measured_are_emptied_and_their_days_built_again(connection):
+    raw_rows.insert(connection, raw_rows.Volume(date(2026, 3, 1), days=2, executions_per_day=50))
+    connection.execute("delete from ops.touched_days")
+    connection.execute(
+        """
+        update raw.command_executions set
+            execution_time_ms = coalesce(execution_time_ms, 0),
+            ended_at = case when status = 'pending' then timestamp else ended_at end
+        where timestamp < '2026-03-02 00:00+00'
+        """
+    )
+    connection.execute((migrations.FOLDER / "0031_leave_unknown_durations_empty.sql").read_text())
+    unknown, known = connection.execute(
+        "select count(*) filter (where kind = 'orphan' or status = 'pending'), count(execution_time_ms) "
+        "from raw.command_executions"
+    ).fetchone()
+    assert (unknown > 0, known) == (True, 100 - unknown)
+    touched = connection.execute("select distinct activity_date from ops.touched_days").fetchall()
+    assert touched == [(date(2026, 3, 1),)]
 
 
 def test_two_migrators_at_once_apply_each_migration_once(empty_dsn):

@@ -302,7 +302,9 @@ def test_work_of_a_subagent_goes_to_its_command_also_when_its_file_comes_first(
     agent.write(agent.line(type="user", agentId="7", isSidechain=True, message={"role": "user", "content": "sub task"}))
     agent.answer("msg_agent", agentId="7", isSidechain=True)
     run(settings, agent.path)
-    assert connection.execute("select kind, request_count from raw.command_executions").fetchall() == [("orphan", 1)]
+    assert connection.execute(
+        "select kind, request_count, execution_time_ms from raw.command_executions"
+    ).fetchall() == [("orphan", 1, None)]
     connection.commit()
     run(settings, parent.path)
     assert connection.execute(

@@ -103,6 +103,30 @@ def test_a_file_cut_short_takes_nothing_back(
     ]
 
 
+def test_a_command_has_no_duration_until_it_is_answered(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    def duration() -> Any:
+        (found,) = connection.execute("select execution_time_ms from raw.command_executions").fetchall()
+        return found[0]
+
+    transcript = Transcript().user("hello")
+    run(settings, transcript, tmp_path / "s.jsonl")
+    assert duration() is None
+    run(settings, transcript.assistant(text("done"), timestamp=ANSWERED_AT), tmp_path / "s.jsonl")
+    assert duration() == 1000
+
+
+def test_an_unanswered_copy_leaves_the_duration_that_another_file_knows(
+    settings: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    answered = Transcript("s-0").user("hello").assistant(text("done"), timestamp=ANSWERED_AT)
+    copied = Transcript("s-1").user("hello")
+    for name, transcript in (("a", copied), ("b", answered), ("c", copied)):
+        run(settings, transcript, tmp_path / f"{name}.jsonl")
+    assert connection.execute("select execution_time_ms from raw.command_executions").fetchall() == [(1000,)]
+
+
 def test_a_subagents_work_goes_to_its_command_when_its_result_comes_after_another_command(
     settings: Settings, connection: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -114,7 +114,7 @@ execution_candidates as materialized (
         'completed',
         'command_not_in_logs',
         null,
-        0,
+        null,
         null,
         '{}',
         null,
@@ -201,6 +201,7 @@ identities as materialized (
         id,
         coalesce(min(timestamp) filter (where is_stored), min(timestamp)) as timestamp,
         min(session_id) as session_id,
+        max(execution_time_ms) filter (where not is_outdated) as execution_time_ms,
         -- An older result does not name its model, unless it stands in a stream.
         (
             array_agg(
@@ -245,7 +246,7 @@ select
     o.status,
     o.status_reason,
     o.error_message,
-    c.execution_time_ms,
+    coalesce(c.execution_time_ms, i.execution_time_ms) as execution_time_ms,
     t.input_tokens + t.output_tokens as total_tokens,
     t.input_tokens,
     t.output_tokens,

@@ -25,7 +25,7 @@ create temporary table if not exists staged_executions (
     status text not null,
     status_reason text not null,
     error_message text,
-    execution_time_ms bigint not null,
+    execution_time_ms bigint,
     reported_usage jsonb,
     output_characteristics jsonb not null
 ) on commit delete rows;

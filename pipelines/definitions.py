@@ -14,13 +14,13 @@ from pipelines.defs.automation import (
     requested_refreshes,
 )
 from pipelines.defs.enrichment import embedding_checks, embeddings
-from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization
+from pipelines.defs.ingest import raw_checks, raw_evaluation, raw_executions, raw_optimization, simulation_progress
 from pipelines.defs.maintenance import maintenance_jobs, maintenance_schedules
 from pipelines.defs.resources import Warehouse, dbt_resource
 from pipelines.defs.transform import dbt_models
 
 defs = dg.Definitions(
-    assets=[raw_executions, raw_optimization, raw_evaluation, embeddings, dbt_models],
+    assets=[raw_executions, raw_optimization, raw_evaluation, simulation_progress, embeddings, dbt_models],
     asset_checks=[raw_checks, embedding_checks],
     jobs=[ingest_logs, nightly_aggregation, refresh_analytics, send_alerts, *maintenance_jobs],
     schedules=[nightly_aggregation_schedule, refresh_analytics_schedule, send_alerts_schedule, *maintenance_schedules],

@@ -9,7 +9,7 @@ import psycopg
 from pipelines.database import describe_error
 from pipelines.defs.resources import Warehouse
 from pipelines.enrichment import EmbedderError, choose, embed_missing, read_coverage
-from pipelines.maintenance import raw_preview
+from pipelines.maintenance import table_preview
 
 EMBEDDINGS = dg.AssetKey(["raw", "embeddings"])
 _ROLE = "tracemill_ingest"
@@ -30,7 +30,7 @@ def embeddings(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.Ma
         raise dg.Failure(describe_error(error)) from error
     context.log.info(f"Embedded {report.embeddings} texts by {report.model}.")
     with warehouse.connect(_ROLE) as connection:
-        rows = raw_preview.row_count(connection, EMBEDDINGS.path[-1])
+        rows = table_preview.row_count(connection, *EMBEDDINGS.path)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": dg.MetadataValue.int(rows),

@@ -13,7 +13,7 @@ from pipelines import ingest
 from pipelines.defs.resources import Warehouse
 from pipelines.ingest import IngestReport
 from pipelines.ingest.report import TableCounts
-from pipelines.maintenance import raw_preview
+from pipelines.maintenance import table_preview
 from pipelines.maintenance.raw_checks import CHECKS, RawCheck
 from pipelines.settings import Settings
 
@@ -64,7 +64,9 @@ GROUPS = (
         "evaluation",
         lambda settings: settings.evaluation_folders,
         {
+            "configurations": "One row per named configuration.",
             "config_versions": "One row per version of a configuration, never changed.",
+            "config_diffs": "One row per pair of versions of one configuration.",
             "scenarios": "One row per task that configurations are put to.",
             "simulations": "One row per run of a configuration over scenarios.",
             "outcomes": "One row per scenario run once by a simulation.",
@@ -114,6 +116,14 @@ def _ingest(paths: Sequence[Path], warehouse: Warehouse, settings: Settings, con
 
 raw_executions, raw_optimization, raw_evaluation = (_ingest_asset(group) for group in GROUPS)
 
+simulation_progress = dg.AssetSpec(
+    ["raw", "simulation_progress"],
+    deps=[["raw", "simulations"]],
+    description="How far each simulation is, one row per simulation: a view.",
+    group_name="evaluation",
+    kinds={"postgres"},
+)
+
 
 def _metadata(
     connection: psycopg.Connection[Any], table: str, report: IngestReport
@@ -121,7 +131,7 @@ def _metadata(
     counts = report.records.get(table, TableCounts())
     rate = report.bytes_read / report.seconds / 1e6 if report.seconds else 0.0
     return {
-        "dagster/row_count": dg.MetadataValue.int(raw_preview.row_count(connection, table)),
+        "dagster/row_count": dg.MetadataValue.int(table_preview.row_count(connection, "raw", table)),
         "dagster/table_name": dg.MetadataValue.text(f"raw.{table}"),
         "inserted": dg.MetadataValue.int(counts.inserted),
         "updated": dg.MetadataValue.int(counts.updated),
@@ -131,7 +141,7 @@ def _metadata(
         "megabytes_per_second": dg.MetadataValue.float(round(rate, 1)),
         "quarantined": dg.MetadataValue.int(report.quarantined),
         "problems": dg.MetadataValue.int(len(report.problems)),
-        "preview": dg.MetadataValue.md(raw_preview.newest_rows(connection, table)),
+        "preview": dg.MetadataValue.md(table_preview.newest_rows(connection, table)),
     }
 
 

@@ -20,7 +20,7 @@ from pipelines import settings
 from pipelines.database import embedded
 from pipelines.defs.partitions import activity_days
 from pipelines.defs.resources import Warehouse, WarehouseDbt, keep_parse_cache
-from pipelines.maintenance import aggregation, dbt, reaper, restore
+from pipelines.maintenance import aggregation, dbt, reaper, restore, table_preview
 from pipelines.maintenance.aggregation import Scope
 from pipelines.maintenance.archive import ArchiveError
 from pipelines.maintenance.lock import MaintenanceBusyError, maintenance_lock
@@ -30,6 +30,8 @@ AREA_TAG = "tracemill/area"
 SCOPE_TAG = "tracemill/scope"
 """Tag of runs of some models that stand for more than the models picked by hand."""
 DAY_COLUMN = "activity_date"
+ROW_COUNT = "dagster/row_count"
+"""Metadata of a table that Dagster's UI shows as its number of rows."""
 _WAIT_SECONDS = 1800
 _OWN_TESTS = ("--indirect-selection", "cautious")
 """No tests that also read marts which this run does not build."""
@@ -76,6 +78,7 @@ def dbt_models(context: dg.AssetExecutionContext, dbt_cli: WarehouseDbt, warehou
             closed = reaper.close_unanswered(connection, datetime.now(UTC))
         context.log.info(f"Closed {closed} prompts that nobody answered.")
 
+    row_counts: dict[dg.AssetKey, int] = {}
     requested = _requested_days(context)
     _bring_back_archived_rows(context, warehouse, requested, scope)
     with warehouse.connect("tracemill_dbt") as connection:
@@ -87,11 +90,25 @@ def dbt_models(context: dg.AssetExecutionContext, dbt_cli: WarehouseDbt, warehou
                 dbt.NIGHTLY_BUILD + (_OWN_TESTS if scope is Scope.ANALYTICS else ()), context=context
             )
             try:
-                yield from invocation.stream()
+                for event in invocation.stream():
+                    yield _with_row_count(context, connection, event, row_counts)
             except DagsterDbtCliRuntimeError as error:
                 raise dg.Failure(dbt.describe_failure(invocation.target_path)) from error
-            _log_other_days(context, plan.days, requested)
+            _log_other_days(context, plan.days, requested, row_counts)
         keep_parse_cache(invocation)
+
+
+def _with_row_count(
+    context: dg.AssetExecutionContext, connection: Connection[Any], event: Any, row_counts: dict[dg.AssetKey, int]
+) -> Any:
+    """The event; if it says that a mart was built, with the number of its rows, which is noted too."""
+    if not isinstance(event, dg.Output):
+        return event
+    key = context.asset_key_for_output(event.output_name)
+    if key.path[0] != "marts":
+        return event
+    row_counts[key] = table_preview.row_count(connection, *key.path)
+    return event.with_metadata({**event.metadata, ROW_COUNT: row_counts[key]})
 
 
 def _requested_days(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
@@ -161,7 +178,10 @@ def _plan(
 
 
 def _log_other_days(
-    context: dg.AssetExecutionContext, rebuilt: Sequence[date], requested: tuple[date, date] | None
+    context: dg.AssetExecutionContext,
+    rebuilt: Sequence[date],
+    requested: tuple[date, date] | None,
+    row_counts: Mapping[dg.AssetKey, int],
 ) -> None:
     """Record the partitions that were rebuilt though the run was not started for them."""
     known = set(activity_days.get_partition_keys())
@@ -172,8 +192,9 @@ def _log_other_days(
     ]
     for key in sorted(context.selected_asset_keys):
         if context.assets_def.specs_by_key[key].partitions_def is not None:
+            metadata = {ROW_COUNT: row_counts[key]} if key in row_counts else {}
             for day in others:
-                context.log_event(dg.AssetMaterialization(key, partition=day))
+                context.log_event(dg.AssetMaterialization(key, partition=day, metadata=metadata))
 
 
 def _described(days: Sequence[date]) -> str:

@@ -19,7 +19,16 @@ RAW = {dg.AssetKey(["raw", table]) for table in ("command_executions", "model_re
 EMBEDDINGS = dg.AssetKey(["raw", "embeddings"])
 OTHER_RAW = {
     "optimization": {"optimization_runs", "optimization_iterations", "optimization_samples"},
-    "evaluation": {"config_versions", "scenarios", "simulations", "outcomes", "tool_usage", "failure_patterns"},
+    "evaluation": {
+        "configurations",
+        "config_versions",
+        "config_diffs",
+        "scenarios",
+        "simulations",
+        "outcomes",
+        "tool_usage",
+        "failure_patterns",
+    },
 }
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 DAILY_MARTS = (
@@ -97,6 +106,14 @@ def test_lineage_runs_from_raw_through_staging_to_marts(definitions: dg.Definiti
     for table in RAW:
         children = graph.get(table).child_keys
         assert dg.AssetKey(["staging", f"stg_tracemill__{table.path[-1]}"]) in children
+
+
+def test_all_lineage_begins_with_raw_tables_that_ingest_fills(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    keys = graph.get_all_asset_keys()
+    beginnings = {key for key in keys if key.path[0] == "raw" and not graph.get(key).parent_keys}
+    assert beginnings >= RAW
+    assert beginnings <= graph.materializable_asset_keys
 
 
 def test_marts_by_day_are_partitioned_and_views_are_virtual(definitions: dg.Definitions) -> None:
@@ -241,6 +258,20 @@ def test_the_aggregation_builds_the_marts_and_reports_each_step(
     # Days that were rebuilt though nobody asked for their partitions are recorded, too.
     built = instance.get_materialized_partitions(dg.AssetKey(["marts", "project_spend_daily"]))
     assert built >= {key.activity_date.isoformat() for key in world.truth.usage}
+
+
+def test_every_mart_shows_how_many_rows_it_has(
+    world: World, definitions: dg.Definitions, aggregated: list[str], instance: dg.DagsterInstance
+) -> None:
+    marts = [key for key in definitions.resolve_asset_graph().materializable_asset_keys if key.path[0] == "marts"]
+    with connect(world.dsn) as connection:
+        for key in marts:
+            event = instance.get_latest_materialization_event(key)
+            assert event is not None
+            assert event.asset_materialization is not None
+            count = connection.execute(f"select count(*) from marts.{key.path[-1]}").fetchone()
+            assert count == (event.asset_materialization.metadata["dagster/row_count"].value,), key
+    assert len(marts) > len(DAILY_MARTS)
 
 
 def test_prompts_nobody_answered_are_closed_by_the_aggregation(world: World, aggregated: list[str]) -> None:

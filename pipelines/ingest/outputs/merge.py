@@ -110,7 +110,7 @@ def merge(connection: psycopg.Connection[Any], source: str, file_key: str) -> di
         for target in _RUNS:
             counts[target.table] = _upsert(connection, target, parameters)
     if kinds & {"scenario", "simulation", "outcome"}:
-        counts["config_versions"] = _add_config_versions(connection)
+        counts |= _add_config_versions(connection)
         for target in _EVALUATIONS:
             counts[target.table] = _upsert(connection, target, parameters)
         connection.execute(_statements("remove_surplus"))
@@ -165,7 +165,7 @@ def _upsert(connection: psycopg.Connection[Any], target: _Target, parameters: di
     return TableCounts(inserted=inserted, updated=written - inserted, unchanged=total - written)
 
 
-def _add_config_versions(connection: psycopg.Connection[Any]) -> TableCounts:
+def _add_config_versions(connection: psycopg.Connection[Any]) -> dict[str, TableCounts]:
     """New configurations and versions, the earliest simulation's first; each that follows another gets its diff."""
     found = connection.execute(
         """
@@ -181,15 +181,19 @@ def _add_config_versions(connection: psycopg.Connection[Any]) -> TableCounts:
         order by 1, 2, 5, 3
         """
     ).fetchall()
-    counts = TableCounts()
-    for project_id, name, text, parsed, created_at in found:
-        config_id = stable_uuid(f"configuration:{name}")
-        connection.execute(
+    counts = {table: TableCounts() for table in ("configurations", "config_versions", "config_diffs")}
+    earliest: dict[tuple[str, str], Any] = {}
+    for project_id, name, _, _, created_at in found:
+        earliest.setdefault((project_id, name), created_at)
+    for (project_id, name), created_at in earliest.items():
+        added = connection.execute(
             "insert into raw.configurations (project_id, config_id, name, created_at, updated_at) "
             "values (%s, %s, %s, least(%s, now()), now()) on conflict do nothing",
-            [project_id, config_id, name, created_at],
+            [project_id, _config_id(name), name, created_at],
         )
-        added = connection.execute(
+        _count(counts["configurations"], added.rowcount)
+    for project_id, name, text, parsed, created_at in found:
+        version = connection.execute(
             """
             insert into raw.config_versions
                 (project_id, version_id, config_id, raw_yaml, parsed_config, generated_by, created_at)
@@ -206,18 +210,28 @@ def _add_config_versions(connection: psycopg.Connection[Any]) -> TableCounts:
             {
                 "project_id": project_id,
                 "name": name,
-                "version_id": stable_uuid(f"{config_id}:{text}"),
+                "version_id": stable_uuid(f"{_config_id(name)}:{text}"),
                 "text": text,
                 "parsed": Jsonb(parsed),
                 "created_at": created_at,
             },
         ).fetchone()
-        if added is None:
-            counts.unchanged += 1
-            continue
-        counts.inserted += 1
-        _add_diff(connection, project_id, added[0], added[1], ConfigVersion(added[2], text, parsed))
+        _count(counts["config_versions"], 0 if version is None else 1)
+        if version is not None:
+            config_id, version_id, number = version
+            after = ConfigVersion(number, text, parsed)
+            counts["config_diffs"].inserted += _add_diff(connection, project_id, config_id, version_id, after)
     return counts
+
+
+def _config_id(name: str) -> str:
+    return stable_uuid(f"configuration:{name}")
+
+
+def _count(counts: TableCounts, inserted: int) -> None:
+    """One row that was inserted or was there already."""
+    counts.inserted += inserted
+    counts.unchanged += 1 - inserted
 
 
 def _add_diff(
@@ -226,16 +240,17 @@ def _add_diff(
     config_id: Any,
     version_id: Any,
     after: ConfigVersion,
-) -> None:
+) -> int:
+    """Rows added: 1 where the version follows another, else 0."""
     before = connection.execute(
         "select version_id, version_number, raw_yaml, parsed_config from raw.config_versions "
         "where project_id = %s and config_id = %s and version_number < %s order by version_number desc limit 1",
         [project_id, config_id, after.number],
     ).fetchone()
     if before is None:
-        return
+        return 0
     diff = config_diff(ConfigVersion(before[1], before[2], before[3]), after)
-    connection.execute(
+    return connection.execute(
         "insert into raw.config_diffs (project_id, config_id, version_before, number_before, version_after, "
         "number_after, diff_yaml, change_summary) values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
         [
@@ -248,7 +263,7 @@ def _add_diff(
             diff.diff_yaml,
             Jsonb(diff.change_summary),
         ],
-    )
+    ).rowcount
 
 
 def _columns(connection: psycopg.Connection[Any], table: str) -> Sequence[str]:

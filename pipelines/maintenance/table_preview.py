@@ -1,4 +1,4 @@
-"""What a raw table holds, for the person who looks at its asset: how many rows, and the newest of them."""
+"""What a table holds, for the person who looks at its asset: how many rows, and of a raw table the newest."""
 
 from typing import Any
 
@@ -12,7 +12,9 @@ COLUMNS = {
     "optimization_runs": ("created_at", "project_id", "run_name", "optimizer_type", "status", "final_score"),
     "optimization_iterations": ("ingested_at", "project_id", "iteration", "evaluation_kind", "score", "is_best"),
     "optimization_samples": ("ingested_at", "project_id", "iteration", "sample_index", "score", "is_correct"),
+    "configurations": ("created_at", "project_id", "name"),
     "config_versions": ("created_at", "project_id", "version_number", "model", "generated_by"),
+    "config_diffs": ("created_at", "project_id", "number_before", "number_after", "change_summary"),
     "scenarios": ("created_at", "project_id", "scenario_id", "name", "difficulty_level"),
     "simulations": ("created_at", "project_id", "simulation_name", "status", "overall_score", "total_cost_usd"),
     "outcomes": ("execution_time", "project_id", "scenario_id", "status", "reliability_score", "cost_usd"),
@@ -24,9 +26,9 @@ _ROWS = 5
 _CELL = 60
 
 
-def row_count(connection: psycopg.Connection[Any], table: str) -> int:
-    """Rows of ``raw.<table>``, exactly."""
-    row = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier("raw", table))).fetchone()
+def row_count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
+    """Rows of the table, exactly."""
+    row = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table))).fetchone()
     return row[0] if row else 0
 
 

@@ -13,7 +13,7 @@ from pipelines.cli.output import print_json, step
 from pipelines.cli.warehouse import ready_warehouse
 
 if TYPE_CHECKING:
-    from pipelines.maintenance.launch import AggregateResult
+    from pipelines.maintenance.launch import AggregateResult, AggregateWarning
 
 
 def aggregate(first: date | None, last: date | None, *, as_json: bool) -> int:
@@ -45,4 +45,10 @@ def describe(result: "AggregateResult") -> str:
     if result.first is None or result.last is None:
         return f"Nothing had to be built ({result.seconds:.0f} s)."
     days = f"{result.day_count:,} {'day' if result.day_count == 1 else 'days'}"
-    return f"Built {days}, {result.first} to {result.last}, in {result.seconds:.0f} s."
+    built = f"Built {days}, {result.first} to {result.last}, in {result.seconds:.0f} s."
+    return "\n".join([built, *(_described(warning) for warning in result.warnings)])
+
+
+def _described(warning: "AggregateWarning") -> str:
+    rows = "1 row does" if warning.rows == 1 else f"{warning.rows:,} rows do"
+    return f"Warning: {rows} not pass {warning.test}; the check of this name in `tracemill ui` says what it asks."

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ JOB = "nightly_aggregation"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _RUN_ID = re.compile(rf"{JOB} - ([0-9a-f]{{8}}-[0-9a-f-]{{27}}) - ")
 _DBT_PROGRESS = re.compile(r"^(\d+ of \d+) (?!START)(.*?)(?: \.{2,})?(?: \[.*)?$")
+_DBT_WARNING = re.compile(r"^\d+ of \d+ WARN (\d+) (\w+)")
 _DAGSTER_MESSAGE = re.compile(r" - dagster - (?:INFO|WARNING|ERROR) - .*? - (?:\w+ - )?([A-Z][^-]*)$")
 _KEPT_LINES = 40
 _LONGEST_LINE = 100
@@ -35,6 +36,14 @@ OnLine = Callable[[str], None]
 
 class BadPeriodError(ValueError):
     """The days asked for cannot be aggregated; the message is a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class AggregateWarning:
+    """A dbt test that found something without stopping the aggregation."""
+
+    test: str
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class AggregateResult:
     day_count: int
     detail: str | None
     """Why it failed, as sentences."""
+    warnings: tuple[AggregateWarning, ...]
     seconds: float
 
 
@@ -74,6 +84,7 @@ def aggregate(
         "--module-name", "pipelines.definitions", "--job", JOB, "--tags", _partition_tags(first, last),
     ]  # fmt: skip
     lines: list[str] = []
+    warnings: list[AggregateWarning] = []
     shown: set[str] = set()
     run_id = None
     with subprocess.Popen(
@@ -86,10 +97,13 @@ def aggregate(
             lines = [*lines[1 - _KEPT_LINES :], plain]
             if run_id is None and (found := _RUN_ID.search(plain)):
                 run_id = found[1]
+            if found := _DBT_WARNING.match(plain):
+                warnings.append(AggregateWarning(found[2], int(found[1])))
             if on_line is not None and (readable := _readable(plain)) and readable not in shown:
                 shown.add(readable)  # errors repeat at the end what was said when it happened
                 on_line(readable)
-    return _result(dsn, before, process.returncode == 0, run_id, lines, time.monotonic() - started)
+    result = _result(dsn, before, process.returncode == 0, run_id, lines, time.monotonic() - started)
+    return replace(result, warnings=tuple(warnings))
 
 
 def _period(first: date | None, last: date | None) -> tuple[date, date]:
@@ -147,10 +161,10 @@ def _result(
         row = None
     if row is None:
         detail = None if success else f"Dagster ended before the aggregation began: {_last_error(lines)}"
-        return AggregateResult(success, run_id, None, None, 0, detail, seconds)
+        return AggregateResult(success, run_id, None, None, 0, detail, (), seconds)
     first, last, day_count, status, detail = row
     success = success and status == "succeeded"
-    return AggregateResult(success, run_id, first, last, day_count, None if success else detail, seconds)
+    return AggregateResult(success, run_id, first, last, day_count, None if success else detail, (), seconds)
 
 
 def _last_error(lines: list[str]) -> str:

@@ -9,11 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pipelines.cli.aggregate import describe
 from pipelines.database import connect, embedded
 from pipelines.defs.resources import Warehouse
-from pipelines.maintenance.launch import BadPeriodError, aggregate
+from pipelines.maintenance.launch import AggregateWarning, BadPeriodError, aggregate
 from pipelines.maintenance.raw_checks import CHECKS
 from tests.dagster_world import LAST_DAY, PASSWORD, World, dagster_world, fingerprints
+from tests.optimization import add_run
 
 RAW = {dg.AssetKey(["raw", table]) for table in ("command_executions", "model_requests", "tool_calls")}
 EMBEDDINGS = dg.AssetKey(["raw", "embeddings"])
@@ -72,11 +74,18 @@ def ingested(world: World, definitions: dg.Definitions, instance: dg.DagsterInst
 @pytest.fixture(scope="module")
 def aggregated(world: World, ingested: dg.ExecuteInProcessResult) -> list[str]:
     """Lines that the aggregation of the samples' last day told the person who asked for it."""
+    with connect(world.dsn, role="tracemill_ingest", autocommit=True) as connection:
+        add_run(connection, project_id="storefront", score_scale="[0,1]", final_score_raw=80)
     lines: list[str] = []
     result = aggregate(world.settings, world.dsn, LAST_DAY, LAST_DAY, on_line=lines.append)
     assert result.success, result.detail
     assert (result.last, result.detail) == (LAST_DAY, None)
     assert result.run_id is not None
+    assert result.warnings == (AggregateWarning("assert_scores_of_runs_lie_on_their_scales", 1),)
+    assert describe(result).splitlines()[1] == (
+        "Warning: 1 row does not pass assert_scores_of_runs_lie_on_their_scales; "
+        "the check of this name in `tracemill ui` says what it asks."
+    )
     return lines
 
 

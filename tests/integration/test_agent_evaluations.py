@@ -108,6 +108,11 @@ def test_the_sample_of_the_page_is_ingested(settings, connection, tmp_path):
         connection,
         "select count(*), sum(tokens_used), count(*) filter (where cost_status = 'computed') from raw.outcomes",
     ) == (3, 2100 + 240 + 1900 + 310, 2)
+    assert one(
+        connection,
+        "select count(*) filter (where (price_version is not null) <> (cost_status = 'computed')), "
+        "bool_and(price_version like 'genai-prices %') from raw.outcomes",
+    ) == (0, True)
     assert one(connection, "select failure_type, failure_category from raw.failure_patterns") == (
         "ToolTimeout",
         "timeout",

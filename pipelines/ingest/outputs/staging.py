@@ -152,9 +152,10 @@ class Staging:
             body["tokens_used"] = sum(known) if known else None
         body["cost_status"] = "reported"
         if record.cost_usd is None:
-            cost = self._prices.cost(record)
-            body["cost_usd"] = None if cost is None else str(cost)
-            body["cost_status"] = "unpriced" if cost is None else "computed"
+            price = self._prices.of(record)
+            body["cost_usd"] = None if price is None else str(_cost(record, price))
+            body["cost_status"] = "unpriced" if price is None else "computed"
+            body["price_version"] = None if price is None else price.price_version
         body["trajectory"] = {
             "start_time": record.execution_time,
             "status": record.status,
@@ -231,30 +232,31 @@ class Staging:
 
 
 class _Prices:
-    """What the tokens of an outcome cost by the list price of their day."""
+    """List prices, looked up once per model."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[ModelPrice]] = {}
 
-    def cost(self, outcome: Outcome) -> Decimal | None:
-        """USD; None where the model has no known price or the kinds of tokens are not told apart."""
+    def of(self, outcome: Outcome) -> ModelPrice | None:
+        """The price of its day; None where the model has no known one or the kinds of tokens are not told apart."""
         if not outcome.model or outcome.input_tokens is None or outcome.output_tokens is None:
             return None
         rows = self._rows.get(outcome.model)
         if rows is None:
             rows = self._rows[outcome.model] = price_rows([outcome.model])
-        cached, written = outcome.cache_read_tokens or 0, outcome.cache_creation_tokens or 0
-        prompt = outcome.input_tokens + cached + written
+        prompt = outcome.input_tokens + (outcome.cache_read_tokens or 0) + (outcome.cache_creation_tokens or 0)
         valid = [row for row in rows if _holds(row, outcome.execution_time, prompt)]
-        if not valid:
-            return None
-        price = max(valid, key=lambda row: row.min_prompt_tokens)
-        return (
-            outcome.input_tokens * price.input_usd_per_mtok
-            + written * price.cache_write_5m_usd_per_mtok
-            + cached * price.cache_read_usd_per_mtok
-            + outcome.output_tokens * price.output_usd_per_mtok
-        ) / 1_000_000
+        return max(valid, key=lambda row: row.min_prompt_tokens, default=None)
+
+
+def _cost(outcome: Outcome, price: ModelPrice) -> Decimal:
+    """USD of the tokens."""
+    return (
+        (outcome.input_tokens or 0) * price.input_usd_per_mtok
+        + (outcome.cache_creation_tokens or 0) * price.cache_write_5m_usd_per_mtok
+        + (outcome.cache_read_tokens or 0) * price.cache_read_usd_per_mtok
+        + (outcome.output_tokens or 0) * price.output_usd_per_mtok
+    ) / 1_000_000
 
 
 def _holds(price: ModelPrice, moment: datetime, prompt_tokens: int) -> bool:

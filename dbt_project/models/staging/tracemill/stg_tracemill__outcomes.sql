@@ -18,6 +18,7 @@ renamed as (
         error_code,
         model,
         cost_status,
+        price_version,
 
         -- numbers
         epoch,

@@ -36,6 +36,8 @@ def ui(port: int) -> int:
         sys.executable, "-W", "ignore", "-m", "dagster", "dev", "--workspace", str(REPOSITORY / "workspace.yaml"),
         "--host", HOST, "--port", str(port),
     ]  # fmt: skip
+    # Scripts start what runs in the background with interrupts ignored, and Dagster would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as output:
         # A session of its own: Ctrl-C reaches this process only, which then stops Dagster in order.
         process = subprocess.Popen(

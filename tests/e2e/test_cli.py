@@ -7,6 +7,7 @@ interpreter each; what depends on a process of its own gets one.
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -332,8 +333,10 @@ class TestUi:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "pipelines.cli", "ui", "--port", str(port)]
         with subprocess.Popen(
-            [sys.executable, "-m", "pipelines.cli", "ui", "--port", str(port)],
+            # As a script starts what runs in the background: with interrupts ignored.
+            ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command],
             env={"PATH": os.environ["PATH"], "TRACEMILL_HOME": str(tmp_path), "TRACEMILL_DATABASE_URL": dsn},
             stderr=subprocess.PIPE, text=True,
         ) as process:  # fmt: skip
@@ -341,7 +344,7 @@ class TestUi:
             assert f"http://127.0.0.1:{port}" in process.stderr.readline()
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=30) as answer:
                 assert "dagster_version" in json.load(answer)
-            process.terminate()
+            process.send_signal(signal.SIGINT)
             assert process.wait(60) == 0
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5)

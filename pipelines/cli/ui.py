@@ -36,14 +36,12 @@ def ui(port: int) -> int:
         sys.executable, "-W", "ignore", "-m", "dagster", "dev", "--workspace", str(REPOSITORY / "workspace.yaml"),
         "--host", HOST, "--port", str(port),
     ]  # fmt: skip
-    # Scripts start what runs in the background with interrupts ignored, and Dagster would inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _heed_signals()
     with log.open("w") as output:
         # A session of its own: Ctrl-C reaches this process only, which then stops Dagster in order.
         process = subprocess.Popen(
             command, cwd=REPOSITORY, env=variables, stdout=output, stderr=output, start_new_session=True
         )
-    previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with step(f"starting Dagster (its log: {log})"):
             _wait_until_up(process, port, log)
@@ -54,13 +52,17 @@ def ui(port: int) -> int:
     except KeyboardInterrupt:
         say("Stopping Dagster …")
     finally:
-        signal.signal(signal.SIGTERM, previous)
         _stop(process)
     return 0
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _heed_signals() -> None:
+    """Makes whatever asks this process to end a KeyboardInterrupt: what it started must not outlive it."""
+    # Scripts start what runs in the background with interrupts ignored, and Dagster would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else it is to outlive its terminal
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def _require_free(port: int) -> None:
@@ -93,11 +95,12 @@ def _last_line(log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Lets Dagster end in order; at once when it takes too long, or when somebody asks a second time."""
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGINT)
     try:
         process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -329,7 +329,10 @@ class TestUi:
             says(run("ui", "--port", str(port)), 1, f"Port {port}", "--port")
 
     @pytest.mark.slow
-    def test_answers_on_loopback_until_it_is_stopped(self, dsn: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_answers_on_loopback_until_it_is_stopped(
+        self, dsn: str, tmp_path: Path, request_to_end: signal.Signals
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -344,7 +347,7 @@ class TestUi:
             assert f"http://127.0.0.1:{port}" in process.stderr.readline()
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=30) as answer:
                 assert "dagster_version" in json.load(answer)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(request_to_end)
             assert process.wait(60) == 0
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5)

@@ -1,6 +1,7 @@
 """A warehouse with ten days of steady work up to this hour, built by dbt: nothing in it is wrong but one day's cost.
 
-Every project has one execution an hour that costs 1 USD; ``spender`` paid 500 USD more yesterday.
+Every project has one execution an hour that costs 1 USD; ``spender`` paid 500 USD more today, which tells of itself on
+this day and the next: tests may begin before midnight and end after it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,8 +57,13 @@ def fill(connection: psycopg.Connection, settings: Settings, dsn: str) -> None:
     work = {"projects": list(PROJECTS), "first": begin, "last": now, "usd": 1}
     connection.execute(_REQUESTS, work)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    day = {"first": midnight - timedelta(days=1), "last": midnight - timedelta(microseconds=1)}
-    connection.execute(_REQUESTS, {"projects": ["spender"], **day, "usd": 500 / 24})
+    today = {"projects": ["spender"], "first": midnight, "last": now}
+    (hours,) = connection.execute(
+        "select count(*) from raw.command_executions "
+        "where project_id = any(%(projects)s) and timestamp between %(first)s and %(last)s",
+        today,
+    ).fetchone()
+    connection.execute(_REQUESTS, {**today, "usd": 500 / hours})
     connection.commit()
     with warehouse_environment(settings, dsn):
         build(connection, [(begin + timedelta(days=n)).date() for n in range(DAYS + 1)], command="run")

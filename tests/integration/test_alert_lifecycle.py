@@ -31,7 +31,6 @@ from tests.marts import build, warehouse_environment
 from tests.monitored import acting_as, add_executions, rows
 
 NOW = datetime.now(UTC)
-YESTERDAY = NOW.date() - timedelta(days=1)
 SPARE_BYTES = 20_000_000
 CONNECTIONS = 110
 
@@ -159,9 +158,14 @@ def quarantine_rate(warehouse: Warehouse) -> Iterator[Firing]:
 
 
 def cost_spike(warehouse: Warehouse) -> Iterator[Firing]:
+    day, spent = warehouse.owner.execute(
+        "select (timestamp at time zone 'UTC')::date, sum(cost_usd) from raw.model_requests "
+        "where project_id = 'spender' group by 1 order by 2 desc limit 1"
+    ).fetchone()
+    assert spent > 500
     warehouse.allow("spender")
     yield Firing(
-        f"cost_spike:spender:{YESTERDAY}", evidence={"cost_usd": pytest.approx(524, rel=1e-3), "median_usd": 24}
+        f"cost_spike:spender:{day}", evidence={"cost_usd": pytest.approx(float(spent), rel=1e-3), "median_usd": 24}
     )
     warehouse.allow("spender", cost_spike_factor=30)
 
@@ -171,14 +175,15 @@ def budget(warehouse: Warehouse) -> Iterator[Firing]:
     limit = "update app.project_config set monthly_budget_usd = %s where project_id = 'beta'"
     warehouse.owner.execute(limit, [10])
     warehouse.rebuild("budget_status")
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
     (spent,) = warehouse.owner.execute(
         "select sum(cost_usd) from raw.model_requests where project_id = 'beta' "
         "and timestamp >= date_trunc('month', %(day)s::timestamp) at time zone 'UTC' "
         "and timestamp < (%(day)s::timestamp + interval '1 day') at time zone 'UTC'",
-        {"day": YESTERDAY},
+        {"day": yesterday},
     ).fetchone()
     yield Firing(
-        f"budget:beta:{YESTERDAY:%Y-%m}",
+        f"budget:beta:{yesterday:%Y-%m}",
         "critical",
         {"status": "exceeded", "spent_usd": float(spent), "monthly_budget_usd": 10},
     )

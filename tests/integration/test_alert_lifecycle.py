@@ -226,11 +226,8 @@ def connection_use(warehouse: Warehouse) -> Iterator[Firing]:
             stack.enter_context(connect(warehouse.settings.database_url or ""))
         used = pytest.approx(CONNECTIONS + 30, abs=30)
         yield Firing("connection_use:*:server", evidence={"connections": used, "limit": 200, "limit_share": 0.5})
-    for _ in range(100):  # a server notices at its leisure that somebody has gone
-        (left,) = warehouse.owner.execute("select sum(numbackends) from pg_stat_database").fetchone()
-        if left < CONNECTIONS / 2:
-            break
-        time.sleep(0.1)
+    # A server notices at its leisure that somebody has gone.
+    _wait_until(warehouse.owner, f"(select sum(numbackends) < {CONNECTIONS / 2} from pg_stat_database)")
 
 
 def slow_queries_on_average(warehouse: Warehouse) -> Iterator[Firing]:
@@ -252,14 +249,25 @@ def slow_queries_that_run(warehouse: Warehouse) -> Iterator[Firing]:
     with connect(
         make_conninfo(warehouse.settings.database_url or "", user="tracemill_reader"), autocommit=True
     ) as analyst:
-        thread = Thread(target=_cancelled, args=(analyst, "select pg_sleep(60)"))
+        thread = Thread(target=_cancelled, args=(analyst, "select pg_sleep(120)"))
         thread.start()
-        time.sleep(0.3)
+        _wait_until(
+            warehouse.owner,
+            "exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep' "
+            "and query_start < now() - interval '100 ms')",
+        )
         slowest = {"kind": "running", "role_name": "tracemill_reader", "calls": 1, "duration_ms": ANY,
                    "statement": None}  # fmt: skip
         yield Firing("slow_queries:*:statements", evidence={"statements": 1, "slowest": slowest})
         analyst.cancel_safe()
         thread.join()
+
+
+def _wait_until(connection: psycopg.Connection[Any], condition: str) -> None:
+    deadline = time.monotonic() + 60
+    while connection.execute(f"select {condition}").fetchone() != (True,):
+        assert time.monotonic() < deadline, f"it never became true that {condition}"
+        time.sleep(0.05)
 
 
 def _cancelled(connection: psycopg.Connection, statement: str) -> None:

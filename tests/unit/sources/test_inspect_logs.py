@@ -428,6 +428,7 @@ def test_damaged_logs_are_refused_or_loaded_in_part(tmp_path: Path, seed: int, i
         assert str(error)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200).flatmap(lambda raw: st.sampled_from([raw, b"PK\3\4" + raw, b'{"version": 2,' + raw])))
 def test_any_bytes_can_be_asked_about(head: bytes) -> None:
     inspect_logs.matches(Path("anything"), head)

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tests.optimization import PROJECT, Iteration, add_run, expected, iteration_
 _RUNS = 2
 _WRITERS = 2
 """Of each run at once: of more, those that wait would go on in an order that nobody can tell."""
+_WAIT_SECONDS = 60
 _COLUMNS = ", ".join(iteration_row(UUID(int=0), Iteration(0)))
 _VALUES = ", ".join(f"%({name})s" for name in iteration_row(UUID(int=0), Iteration(0)))
 _STATEMENTS = {
@@ -89,7 +91,7 @@ class Writer(threading.Thread):
 
     def end(self) -> None:
         """Waits for the statement, then for the end of its transaction."""
-        self.join(timeout=10)
+        self.join(timeout=_WAIT_SECONDS)
         assert not self.is_alive(), "nobody is left to wait for"
         if self.error is not None:
             raise self.error
@@ -131,7 +133,8 @@ class Histories(RuleBasedStateMachine):
     def _wait_until_blocked(self, writer: Writer) -> None:
         """Until the statement is done or waits for a lock: its place among the others is then certain."""
         blocked = "select cardinality(pg_blocking_pids(%s)) > 0"
-        for _ in range(3000):
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while time.monotonic() < deadline:
             writer.join(timeout=0.001)
             if (
                 not writer.is_alive()

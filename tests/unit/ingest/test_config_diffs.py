@@ -49,9 +49,9 @@ def test_patch_makes_the_later_version_of_the_earlier_one(tmp_path_factory, befo
 @pytest.mark.parametrize("text", ["a\n" * 500_000, "".join(f"k{n % 7}: {n}\n" for n in range(80_000))])
 def test_long_versions_are_compared_in_bounded_time(tmp_path, text):
     before, after = f"first: 1\n{text}last: 1\n", f"first: 2\n{text}last: 2\n"
-    started = time.monotonic()
+    started = time.process_time()
     diff = unified_diff(before, after, "before", "after")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert patched(tmp_path, before, diff) == after
 
 

@@ -52,10 +52,10 @@ def doubling(levels: int, *, key: str = "") -> str:
     ],
 )
 def test_what_is_refused_is_refused_at_once_with_a_reason(text, words):
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(yaml_text.Refused, match=words.replace("(", r"\(").replace(")", r"\)")):
         yaml_text.parse(text)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @given(text=st.text(alphabet="ab:-&*!<>{}[]|#'\"\n \t01.", max_size=60))

@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _START_SECONDS = 60
+_LOOK_SECONDS = 180
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
@@ -74,14 +75,14 @@ class Page:
         """Everything the page shows, as text."""
         return self.evaluate("document.body ? document.body.innerText : ''") or ""
 
-    def wait_for(self, *texts: str, seconds: float = 60) -> None:
+    def wait_for(self, *texts: str, seconds: float = _LOOK_SECONDS) -> None:
         """Until the page shows all of ``texts``."""
         deadline = time.monotonic() + seconds
         while missing := [text for text in texts if text not in self.text]:
             assert time.monotonic() < deadline, f"the page never showed {missing}; it shows:\n{self.text[:4000]}"
             time.sleep(0.3)
 
-    def wait_until_gone(self, text: str, *, seconds: float = 60) -> None:
+    def wait_until_gone(self, text: str, *, seconds: float = _LOOK_SECONDS) -> None:
         """Until the page no longer shows ``text``."""
         deadline = time.monotonic() + seconds
         while text in self.text:
@@ -89,7 +90,7 @@ class Page:
             time.sleep(0.3)
 
     def click(
-        self, label: str, *, selector: str = "button, a, [role=menuitem], [role=button]", seconds: float = 30
+        self, label: str, *, selector: str = "button, a, [role=menuitem], [role=button]", seconds: float = _LOOK_SECONDS
     ) -> None:
         """A real click on the middle of what carries ``label``."""
         deadline = time.monotonic() + seconds
@@ -113,7 +114,8 @@ def browser(executable: str) -> Iterator[Page]:
             [executable, *_FLAGS, f"--user-data-dir={profile}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            with connect(_page_address(process, Path(profile)), max_size=None) as connection:
+            address = _page_address(process, Path(profile))
+            with connect(address, max_size=None, open_timeout=_START_SECONDS) as connection:
                 page = Page(connection)
                 page.command("Page.enable")
                 yield page
@@ -133,7 +135,7 @@ def _page_address(process: subprocess.Popen[bytes], profile: Path) -> str:
     while time.monotonic() < deadline:
         assert process.poll() is None, f"Chromium ended with status {process.returncode}"
         if port_file.exists() and len(lines := port_file.read_text().splitlines()) == 2:
-            with connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}") as whole:
+            with connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}", open_timeout=_START_SECONDS) as whole:
                 whole.send(json.dumps({"id": 1, "method": "Target.getTargets"}))
                 targets = json.loads(whole.recv(timeout=30))["result"]["targetInfos"]
             for target in targets:

@@ -21,7 +21,7 @@ from tests.e2e.chromium import Page, browser, installed
 ARTIFACTS = REPOSITORY / "tests" / "artifacts"
 _START_SECONDS = 180
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +82,9 @@ def test_lineage_and_materializing_by_clicking(page: Page, address: str, world: 
     page.wait_for("Never materialized")
     page.click("Materialize")
     page.click("Confirm")  # all raw tables come from one reading of the logs
-    page.wait_until_gone("Never materialized", seconds=120)
+    page.wait_until_gone("Never materialized")
     page.open(f"{address}/runs")
-    page.wait_for("Success", seconds=120)
+    page.wait_for("Success")
 
     with connect(world.dsn) as connection:
         count = connection.execute("select count(*) from raw.command_executions").fetchone()

@@ -336,12 +336,15 @@ class TestUi:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "pipelines.cli", "ui", "--port", str(port)]
+
+        def as_in_the_background_of_a_script() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
         with subprocess.Popen(
-            # As a script starts what runs in the background: with interrupts ignored.
-            ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command],
+            [sys.executable, "-m", "pipelines.cli", "ui", "--port", str(port)],
             env={"PATH": os.environ["PATH"], "TRACEMILL_HOME": str(tmp_path), "TRACEMILL_DATABASE_URL": dsn},
-            stderr=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, text=True, preexec_fn=as_in_the_background_of_a_script,
         ) as process:  # fmt: skip
             assert process.stderr is not None
             assert f"http://127.0.0.1:{port}" in process.stderr.readline()

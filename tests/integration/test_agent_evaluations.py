@@ -1,6 +1,7 @@
 """tau-bench, tau2, arc-eval and JSONL → raw tables: what the files hold, once, and the bad lines in quarantine."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,19 @@ def test_an_id_that_looks_like_a_secret_costs_no_document(settings, connection, 
     assert one(connection, "select count(*) from raw.outcomes join raw.scenarios using (project_id, scenario_id)") == (
         1,
     )
+
+
+def test_a_name_that_a_model_made_up_at_length_is_shortened(settings, connection, tmp_path):
+    noise = random.Random(1).randbytes(4000).hex()
+    path = tmp_path / "own.jsonl"
+    lines = [
+        {"type": "simulation", "id": "r1", "config": {"model": "m"}},
+        {"type": "scenario", "id": "s", "prompt": "q", "tags": [noise]},
+        {"type": "outcome", "scenario": "s", "tools": [{"name": noise}, {"name": "search"}]},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert not run(settings, path, project="shop").problems
+    assert one(connection, "select count(*), max(octet_length(tool_name)) <= 800 from raw.tool_usage") == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 from collections.abc import Iterable
@@ -140,6 +141,41 @@ def test_a_run_is_kept_with_scores_outside_its_scale_which_have_no_normalised_va
     assert stored(
         dsn, "select initial_score, final_score_raw, final_score, best_score_raw, best_score from raw.optimization_runs"
     ) == [(Decimal("0.5"), Decimal("62.5"), None, 85, None)]
+
+
+def test_names_longer_than_an_index_takes_are_shortened_and_stay_apart(
+    dsn: str, settings: Settings, tmp_path: Path
+) -> None:
+    noise = random.Random(1).randbytes(4000).hex()
+    run = {"optimizer_type": "custom", "final_score": 0.5}
+    lines = [
+        run | {"id": "short", "run_name": "short"},
+        run | {"id": noise + "1", "run_name": noise + "1", "task": noise + "1", "dataset_hash": noise, "tags": [noise],
+               "config": {"metric": noise, "model_config": {"model": noise}, "model": "é" * 3000}},
+        run | {"id": noise + "2", "run_name": noise + "2", "task": noise + "2"},
+        {"run_id": noise + "2", "iteration": 0, "score": 0.5},
+    ]  # fmt: skip
+    path = write_lines(tmp_path / "runs.jsonl", lines)
+    assert ingest.run([path], dsn=dsn, settings=settings).problems == []
+    assert stored(
+        dsn,
+        "select count(*), count(distinct run_name), count(distinct task), sum(iterations), "
+        "max(octet_length(task)) <= 800 from raw.optimization_runs",
+    ) == [(3, 3, 2, 1, True)]
+    os.utime(path)
+    assert counts(ingest.run([path], dsn=dsn, settings=settings))["optimization_runs"] == (0, 0, 3)
+
+
+def test_a_document_that_an_index_cannot_take_costs_nobody_the_others(
+    dsn: str, settings: Settings, tmp_path: Path
+) -> None:
+    noise = random.Random(1).randbytes(4000).hex()
+    run = {"id": "r", "run_name": "r", "optimizer_type": "custom", "final_score": 0.5}
+    write_lines(tmp_path / "1.jsonl", [run | {"config": {"metric": {"code": noise}}}])
+    write_lines(tmp_path / "2.jsonl", [run | {"id": "s"}])
+    report = ingest.run([tmp_path], dsn=dsn, settings=settings)
+    assert [(Path(problem.path).name, problem.reason) for problem in report.problems] == [("1.jsonl", "refused")]
+    assert stored(dsn, "select source_key from raw.optimization_runs") == [("s",)]
 
 
 def test_the_project_that_is_given_wins_over_those_that_records_name(

@@ -120,7 +120,7 @@ class Loader:
             self._connection.rollback()
             told = self._redactor.text(str(error)).encode("utf-8", "replace").decode()
             report.problems.append(Problem(entry.path, "unreadable", f"{entry.path} was not read: {told}"))
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
             self._connection.rollback()
             told = self._redactor.text(str(error).splitlines()[0])
             report.problems.append(Problem(entry.path, "refused", f"{entry.path} could not be stored: {told}"))

@@ -22,6 +22,8 @@ from pipelines.sources.records import BadLine, stable_uuid
 MAX_NAME = 200
 MAX_MESSAGE = 10_000
 MAX_TAGS = 20
+MAX_INDEXED_BYTES = 800
+"""Of a text that stands in an index: three of them, as of the leaderboard, fit into one entry."""
 _SAMPLE_BYTES = 256
 
 StagedRow = tuple[str, int, int, int, str, str]
@@ -100,7 +102,11 @@ class Staging:
         match record:
             case Run():
                 body["id"] = self._run_id(record.key)
-                body["run_name"] = _one_line(body.pop("name")) or "unnamed"
+                body["run_name"] = _indexable(_one_line(body.pop("name"))) or "unnamed"
+                for field in ("key", "task", "dataset_hash"):
+                    body[field] = body[field] and _indexable(body[field])
+                body["tags"] = [_indexable(tag) for tag in body["tags"]]
+                body["config"] = _with_indexable_names(body["config"])
                 body["optimizer_type"] = _slug(body["optimizer_type"])
                 body["created_at"] = body["created_at"] or body["start_time"] or self._document_time
                 self._see(record.created_at or record.start_time)
@@ -111,7 +117,7 @@ class Staging:
                 )
             case Scenario():
                 body["name"] = _one_line(body["name"])[:MAX_NAME] or record.scenario_id
-                body["tags"] = body["tags"][:MAX_TAGS]
+                body["tags"] = [_indexable(tag) for tag in body["tags"][:MAX_TAGS]]
                 body["task_prompt"] = body["task_prompt"] or None
             case Simulation():
                 self._complete_simulation(body, record)
@@ -124,6 +130,7 @@ class Staging:
 
     def _complete_simulation(self, body: dict[str, Any], record: Simulation) -> None:
         body["id"] = stable_uuid(f"simulation:{self._source}:{record.key}")
+        body["key"] = _indexable(body["key"])
         body["config_name"] = _one_line(body["config_name"])[:MAX_NAME] or "unnamed"
         body["name"] = _one_line(body["name"] or "")[:MAX_NAME] or None
         text = self._yaml(record.config_yaml or "") or yaml.safe_dump(
@@ -169,6 +176,7 @@ class Staging:
     def _tool(self, tool: ToolUse, number: int) -> dict[str, Any]:
         body = self._redacted(tool)
         body["call_number"] = number
+        body["tool_name"] = _indexable(body["tool_name"])
         body["error_message"] = cut(body["error_message"] or "", MAX_MESSAGE) or None
         if tool.status != "error":
             body["error_type"] = body["error_message"] = None
@@ -289,6 +297,27 @@ def _sample(record: msgspec.Struct) -> bytes:
         return msgspec.json.encode(record)[:_SAMPLE_BYTES]
     except (UnicodeEncodeError, TypeError, msgspec.MsgspecError):
         return repr(record)[:_SAMPLE_BYTES].encode("utf-8", "replace")
+
+
+def _indexable(text: str) -> str:
+    """The text as an index takes it: of a longer one its beginning and a hash, so that different ones stay so."""
+    data = text.encode("utf-8", "surrogatepass")
+    if len(data) <= MAX_INDEXED_BYTES:
+        return text
+    digest = hashlib.sha256(data).hexdigest()[:12]
+    return f"{data[: MAX_INDEXED_BYTES - 20].decode('utf-8', 'ignore')}… {digest}"
+
+
+def _with_indexable_names(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, the names that the warehouse looks runs up by at a length that an index takes."""
+    config = {
+        name: _indexable(value) if name in ("model", "metric") and isinstance(value, str) else value
+        for name, value in config.items()
+    }
+    for name, field in (("model_config", "model"), ("miprov2", "task_model"), ("miprov2", "metric")):
+        if isinstance(part := config.get(name), dict) and isinstance(value := part.get(field), str):
+            config[name] = part | {field: _indexable(value)}
+    return config
 
 
 def _one_line(text: str) -> str:

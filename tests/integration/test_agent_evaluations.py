@@ -172,6 +172,27 @@ def test_an_id_that_looks_like_a_secret_costs_no_document(settings, connection, 
     )
 
 
+def test_amounts_that_no_table_takes_cost_no_document(settings, connection, tmp_path):
+    lines = [
+        {"type": "simulation", "id": "r1", "config": {"model": "m"}, "timeout_ms": 0},
+        {"type": "scenario", "id": "s", "prompt": "q"},
+        {"type": "outcome", "scenario": "s", "score": 0.5},
+    ]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    results = [
+        {"scenario_id": name, "output": "x", "trace": {"steps": [{"tool": "t", "duration_ms": duration}]}}
+        for name, duration in (("a", 5), ("b", -5))
+    ]
+    (tmp_path / "traces.json").write_text(json.dumps(results))
+    report = run(settings, tmp_path, project="shop")
+    assert [(Path(problem.path).name, problem.reason) for problem in report.problems] == [
+        ("traces.json", "invalid_value")
+    ]
+    assert "tool call 1: duration_ms is -5.0" in report.problems[0].detail
+    assert one(connection, "select count(*), max(timeout_ms) from raw.simulations") == (2, None)
+    assert one(connection, "select count(*) from raw.outcomes") == (2,)
+
+
 def test_a_name_that_a_model_made_up_at_length_is_shortened(settings, connection, tmp_path):
     noise = random.Random(1).randbytes(4000).hex()
     path = tmp_path / "own.jsonl"

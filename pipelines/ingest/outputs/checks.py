@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from pipelines.sources.outputs import Iteration, Outcome, Place, Run, Sample, Scale, Scenario, Simulation
+from pipelines.sources.outputs import Iteration, Outcome, Place, Run, Sample, Scale, Scenario, Simulation, ToolUse
 
 EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(days=7)
@@ -100,8 +100,11 @@ def _problems(record: Run | Iteration | Sample | Scenario | Simulation | Outcome
                     "configuration_too_large",
                     f"{name} has a configuration of {size / 1e6:.1f} MB; {MAX_CONFIG_BYTES >> 20} MiB is the most.",
                 )
-        case Outcome() if record.epoch < 1:
-            yield Problem("invalid_value", f"{name}: epochs count from 1.")
+        case Outcome():
+            if record.epoch < 1:
+                yield Problem("invalid_value", f"{name}: epochs count from 1.")
+            for number, tool in enumerate(record.tools, 1):
+                yield from _tool(f"{name}, tool call {number}", tool)
 
 
 def _date(name: str, field: str, value: datetime, now: datetime) -> Iterator[Problem]:
@@ -121,6 +124,12 @@ def _number(name: str, field: str, value: float) -> Iterator[Problem]:
         yield Problem("invalid_value", f"{name}: {field} is {value}, and cannot be negative.")
     elif abs(value) > (MAX_INTEGER if field in _SMALL else MAX_AMOUNT) and field not in _NEGATIVE:
         yield Problem("invalid_value", f"{name}: {field} is {value}, which is too large.")
+
+
+def _tool(name: str, tool: ToolUse) -> Iterator[Problem]:
+    for field in ("duration_ms", "cost_usd"):
+        if (value := getattr(tool, field)) is not None:
+            yield from _number(name, field, value)
 
 
 def _scale(name: str, record: msgspec.Struct) -> Iterator[Problem]:

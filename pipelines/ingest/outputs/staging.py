@@ -139,6 +139,7 @@ class Staging:
         body["config_yaml"] = text
         body["config_hash"] = hashlib.sha256(text.encode()).hexdigest()
         body["created_at"] = body["created_at"] or body["started_at"] or self._document_time
+        body["timeout_ms"] = body["timeout_ms"] or None  # tools write 0 for no limit
         if record.status == "completed":
             body["completed_at"] = body["completed_at"] or body["started_at"] or self._document_time
         elif record.status in ("pending", "running"):

@@ -35,6 +35,8 @@ def simulation_of(
     score = primary_metric(header)
     costs = [usage.total_cost for usage in stats.model_usage.values()]
     places = {str(sample_id): place for place, sample_id in enumerate(spec.dataset.sample_ids or [])}
+    if started_at is not None and completed_at is not None and completed_at < started_at:
+        completed_at = None  # a clock that was set back in between has no end to give
     ended = header.status != "started"
     return Simulation(
         key=spec.eval_id,
@@ -45,7 +47,7 @@ def simulation_of(
         overall_score_raw=score,
         score_scale=UNIT if is_unit(header) else UNBOUNDED,
         execution_time_ms=round((completed_at - started_at).total_seconds() * 1000)
-        if ended and started_at is not None and completed_at is not None and completed_at >= started_at
+        if ended and started_at is not None and completed_at is not None
         else None,
         total_cost_usd=sum(cost for cost in costs if cost is not None) if costs and None not in costs else None,
         timeout_ms=(spec.config.time_limit or 0) * 1000 or None,

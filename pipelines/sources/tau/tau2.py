@@ -140,6 +140,11 @@ class _Run:
             except _ERRORS as error:
                 yield bad_element(element, f"Simulation {element.number}", error, where=where)
         is_complete = len(self.attempts) >= planned
+        started = min([*self.starts, *([self.started] if self.started else [])], default=None)
+        ended = max(self.ends, default=None)
+        # Local clocks go back an hour every autumn: an end before the start is no end.
+        if started is not None and ended is not None and ended < started:
+            ended = None
         yield Simulation(
             key=self.key,
             config_name=f"tau2 {self.domain} {self.model}",
@@ -147,8 +152,8 @@ class _Run:
             name=shown_name(self.document.path.name).removesuffix(".json"),
             status="completed" if is_complete else "running",
             overall_score_raw=sum(self.rewards) / len(self.rewards) if self.rewards and is_complete else None,
-            started_at=min([*self.starts, *([self.started] if self.started else [])], default=None),
-            completed_at=max(self.ends, default=None) if is_complete else None,
+            started_at=started,
+            completed_at=ended if is_complete else None,
             planned_scenarios=list(self.tasks.values()),
             metadata=self.metadata | {"overall_score": "mean reward", "zone": "UTC assumed: tau2 writes none"},
         )

@@ -309,6 +309,12 @@ def test_settings_make_the_version_and_times_are_in_utc(tmp_path: Path) -> None:
     assert found.planned_scenarios == ["sums/numbers:1"]
 
 
+def test_a_clock_that_was_set_back_costs_no_evaluation(tmp_path: Path) -> None:
+    stats = {"started_at": "2026-10-01T08:00:00+02:00", "completed_at": "2026-10-01T07:59:00+02:00"}
+    found = simulation(read(written(tmp_path / "back.json", log({}, stats=stats))))
+    assert (found.status, found.completed_at, found.execution_time_ms) == ("completed", None, None)
+
+
 def test_both_files_of_one_log_give_the_same_records(tmp_path: Path) -> None:
     content = log(
         {"scores": {"match": {"value": "C"}}, "completed_at": "2026-10-01T06:00:10+00:00", "total_time": 1.5},

@@ -211,6 +211,17 @@ def test_a_run_that_lacks_conversations_is_still_running(tmp_path):
     assert (simulation.status, simulation.completed_at, simulation.overall_score_raw) == ("running", None, None)
 
 
+def test_clocks_that_go_back_in_autumn_cost_no_run(tmp_path):
+    simulation = changed(SIMULATION, start_time="2026-10-25T02:50:00", end_time="2026-10-25T02:10:00")
+    results = changed(RESULTS, timestamp="2026-10-25T02:49:00", simulations=[simulation])
+    (found,) = read(written(tmp_path, "run.json", results), "tau2").simulations
+    assert (found.status, found.started_at, found.completed_at) == (
+        "completed",
+        datetime(2026, 10, 25, 2, 49, tzinfo=UTC),
+        None,
+    )
+
+
 def test_an_unknown_price_is_not_free(tmp_path):
     simulation = changed(SIMULATION, agent_cost=0.0)
     run = read(written(tmp_path, "run.json", changed(RESULTS, simulations=[simulation])), "tau2")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -175,7 +176,8 @@ def _scale(part: Part, value: Any) -> Scale:
         if value in _SCALES:
             return _SCALES[value]
         if found := _RANGE.fullmatch(value.strip()):
-            value = [float(end) if end else None for end in found.groups()]
+            with suppress(ValueError):
+                value = [float(end) if end else None for end in found.groups()]
     if (
         isinstance(value, list)
         and len(value) == 2

@@ -164,6 +164,7 @@ def test_unknown_fields_become_metadata(tmp_path: Path) -> None:
         (RUN | {"startTime": "yesterday"}, "bad_timestamp"),
         (RUN | {"startTime": 1_760_000_000_000}, "bad_timestamp"),
         (RUN | {"scoreScale": "huge"}, "invalid_scale"),
+        (RUN | {"scoreScale": "[-, 1]"}, "invalid_scale"),
         (RUN | {"projectId": "Not a Project"}, "bad_project"),
         (RUN | {"config": "none"}, "unexpected_shape"),
         (unnamed(RUN, "id", "runName"), "run_without_name"),

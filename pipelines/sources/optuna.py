@@ -11,6 +11,7 @@ What Optuna leaves open is settled so:
 - times have no zone and are taken as UTC.
 """
 
+import json
 import math
 import re
 from collections import Counter
@@ -19,8 +20,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from pipelines.sources.documents import Document
 from pipelines.sources.outputs import (
@@ -129,7 +128,11 @@ def _settle_version(storage: "RDBStorage", *, is_copy: bool) -> None:
 
 
 def _records(storage: "RDBStorage") -> Iterator[Record]:
-    for study in storage.get_all_studies():
+    try:
+        studies = storage.get_all_studies()
+    except _DAMAGED as error:
+        raise Unreadable(f"Optuna cannot read its own studies ({error}); mend them or copy the file again.") from error
+    for study in studies:
         try:
             trials = storage.get_all_trials(study._study_id, deepcopy=False)
         except _DAMAGED:
@@ -268,8 +271,9 @@ class _Study:
         from optuna.distributions import distribution_to_json
 
         distributions = {name: found for trial in self.trials for name, found in trial.distributions.items()}
+        # Optuna writes what JSON does not have: choices may be infinite.
         return {
-            name: msgspec.json.decode(distribution_to_json(found)) for name, found in sorted(distributions.items())
+            name: _plain(json.loads(distribution_to_json(found))) for name, found in sorted(distributions.items())
         } or None
 
 
@@ -289,9 +293,11 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: numbers that are none as text."""
+    """``value`` as JSON can hold it: numbers that are none as text, halves of surrogate pairs as U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {_plain(str(key)): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):

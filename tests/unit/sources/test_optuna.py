@@ -148,6 +148,32 @@ def test_a_trial_with_damaged_params_is_told_of_and_the_others_are_read(
     assert "Trial 1 of study 'study' cannot be read" in bad[0].detail
 
 
+def test_choices_that_json_lacks_are_read(create: Callable[..., optuna.Study], path: Path) -> None:
+    study = create()
+    choices = optuna.distributions.CategoricalDistribution((float("inf"), "\ud800"))
+    for choice in choices.choices:
+        _add(study, value=0.5, params={"c": choice}, distributions={"c": choices}, user_attrs={"said": "\ud800"})
+    run, *iterations = _read(path)
+    assert isinstance(run, Run)
+    assert run.search_space is not None
+    assert run.search_space["c"]["attributes"]["choices"] == ["inf", "\ufffd"]
+    assert [i.params for i in _iterations(iterations)] == [{"c": "inf"}, {"c": "\ufffd"}]
+    assert _iterations(iterations)[0].metadata["user_attrs"] == {"said": "\ufffd"}
+
+
+def test_a_study_with_a_damaged_attribute_is_refused_with_a_sentence(
+    create: Callable[..., optuna.Study], path: Path
+) -> None:
+    study = create()
+    study.set_user_attr("note", "x")
+    _add(study, value=0.5)
+    with closing(sqlite3.connect(path)) as store:
+        store.execute("update study_user_attributes set value_json = '{'")
+        store.commit()
+    with pytest.raises(Unreadable, match="cannot read its own studies"):
+        _read(path)
+
+
 def test_a_study_that_is_being_written_is_read_as_it_was_committed(tmp_path: Path) -> None:
     path = tmp_path / "optuna.db"
     with closing(sqlite3.connect(path)) as store:

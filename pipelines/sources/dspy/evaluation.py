@@ -23,7 +23,7 @@ from pipelines.sources.outputs import (
 )
 
 from .course import fitting
-from .layout import bad_part, load, number
+from .layout import MAX_DOCUMENT_BYTES, bad_part, load, number
 
 _PATCHED = "_patched"
 """Name that MLflow's autologging gives the metric."""
@@ -37,7 +37,8 @@ def read(document: Document) -> Iterator[Record]:
         raise Unreadable("it does not hold the rows of an evaluation; write it again.")
     metric = list(rows[0])[-1]
     named = {} if metric == _PATCHED else {"metric": metric}
-    good = [(index, row) for index, row in enumerate(rows) if isinstance(row, dict) and metric in row]
+    problems = [_problem(row, metric) for row in rows]
+    good = [(index, row) for index, row in enumerate(rows) if problems[index] is None]
     scores = [number(row[metric]) for _, row in good]
     key = f"evaluate:{content_hash([[index, _as_text(row)] for index, row in good])}"
     average = _average(document, scores)
@@ -77,13 +78,23 @@ def read(document: Document) -> Iterator[Record]:
             score_scale=sample_scale,
             is_correct=score == 1.0 if is_pass_or_fail else None,
         )
-    for index, row in enumerate(rows):
-        if not isinstance(row, dict) or metric not in row:
-            yield bad_part(f"row {index + 1}", f"it has no {metric}", row)
+    for index, problem in enumerate(problems):
+        if problem is not None:
+            yield bad_part(f"row {index + 1}", problem, rows[index])
+
+
+def _problem(row: Any, metric: str) -> str | None:
+    """Why a row is none of the evaluation's; None where it is one."""
+    if not isinstance(row, dict) or metric not in row:
+        return f"it has no {metric}"
+    # What the table has no column for is put under None.
+    return "it has more values than the table has columns" if None in row else None
 
 
 def _table(document: Document) -> list[dict[str, Any]]:
     try:
+        if document.path.stat().st_size > MAX_DOCUMENT_BYTES:
+            raise Unreadable(f"it has more than {MAX_DOCUMENT_BYTES >> 20} MB, the most that is read; split it.")
         text = document.path.read_text("utf-8-sig")
         return list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -27,6 +27,7 @@ HEAD_BYTES = 256 << 10
 MAX_DOCUMENT_BYTES = 512 << 20
 PROGRAMS = "evaluated_programs"
 OUTPUTS = "generated_best_outputs_valset"
+csv.field_size_limit(MAX_DOCUMENT_BYTES)  # a passage that was asked about may be longer than Python takes by itself
 
 _EXPORTS = {
     "attrs.json": re.compile(rb'\s*\{(?=.*"_compiled"|.*"optimizer".*"dspy"|.*"dspy".*"optimizer")', re.DOTALL),

@@ -243,6 +243,18 @@ def test_an_evaluation_saved_in_three_forms_is_one_run(tmp_path: Path) -> None:
     assert of(Run, tmp_path / "result.csv")[0].key == run.key
 
 
+def test_a_table_may_hold_long_passages_and_one_bad_row_costs_only_itself(tmp_path: Path) -> None:
+    passage = "word " * 40_000
+    path = tmp_path / "result.csv"
+    path.write_text(f"q,example_a,pred_a,exact\n1+1,2,2,True\n1,2,3,4,5\n{passage},2,3,False\n", encoding="utf-8")
+    found = records(path)
+    assert [sample.sample_index for sample in found if isinstance(sample, Sample)] == [0, 2]
+    [line] = [record for record in found if isinstance(record, BadLine)]
+    assert line.detail == "row 2 is left out: it has more values than the table has columns."
+    [run] = [record for record in found if isinstance(record, Run)]
+    assert (run.final_score_raw, run.samples_evaluated) == (50.0, 2)
+
+
 def test_a_pickle_is_refused_and_never_opened(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:

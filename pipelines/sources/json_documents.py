@@ -5,6 +5,8 @@ A document is decoded element by element, so one that cannot be understood costs
 """
 
 import gzip
+import json
+import math
 import re
 import zlib
 from collections.abc import Iterator
@@ -32,6 +34,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"(\s*:)?|[][{}]')
 _KEYS_DEPTH = 2
+_NO_NUMBERS = (b"NaN", b"Infinity")
+_decode = msgspec.json.Decoder().decode
 
 
 class Element(NamedTuple):
@@ -76,6 +80,26 @@ def load(path: Path) -> bytes:
         except BROKEN_STREAM as error:
             raise Unreadable(f"It cannot be read to its end ({error}); copy it again.") from error
     return b"".join(parts).removeprefix(_BOM)
+
+
+def decode_leniently(content: bytes) -> Any:
+    """The JSON; numbers that it does not have, though Python writes them (NaN), are None. Raises what msgspec does."""
+    try:
+        return _decode(content)
+    except msgspec.DecodeError as error:
+        if not any(word in content for word in _NO_NUMBERS):
+            raise
+        try:
+            value = json.loads(content, parse_constant=lambda _: None, parse_float=_finite)
+            msgspec.json.encode(value)
+        except (ValueError, OverflowError):
+            raise error from None
+        return value
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def why_not(error: Exception) -> str:

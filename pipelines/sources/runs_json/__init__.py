@@ -16,6 +16,7 @@ import msgspec
 import zstandard
 
 from pipelines.sources.documents import Document
+from pipelines.sources.json_documents import decode_leniently
 from pipelines.sources.lines import MAX_LINE_BYTES, read_objects
 from pipelines.sources.outputs import Place, Record, Unreadable
 from pipelines.sources.records import BadLine
@@ -95,7 +96,7 @@ def _of_document(content: bytes) -> Iterator[Part]:
             f"it has more than {MAX_DOCUMENT_BYTES >> 20} MB of JSON in one piece; write one record a line."
         )
     try:
-        value = _decode(content.removeprefix(b"\xef\xbb\xbf"))
+        value = decode_leniently(content.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"it is not whole JSON ({error}); write it again.") from error
     yield from parts_of(value, "The document", Place())
@@ -104,7 +105,7 @@ def _of_document(content: bytes) -> Iterator[Part]:
 def _of_lines(path: Path) -> Iterator[Part | BadLine]:
     try:
         with _opened(path) as stream:
-            for item in read_objects(stream, _decode, _decode, offset=0, lines=0):
+            for item in read_objects(stream, _decode, decode_leniently, offset=0, lines=0):
                 if isinstance(item.value, BadLine):
                     yield item.value
                 elif item.value is not None:
@@ -126,7 +127,7 @@ def _looks(content: bytes) -> bool:
 
 def _decoded(content: bytes) -> Any:
     try:
-        return _decode(content)
+        return decode_leniently(content)
     except (ValueError, RecursionError):
         return None
 

@@ -194,6 +194,19 @@ def test_a_broken_line_is_kept_apart_and_a_last_one_being_written_waits(tmp_path
     assert len(found) == 3
 
 
+@pytest.mark.parametrize(
+    "write", [as_lines, as_document, lambda f, *v: as_lines(f, {"runs": [v[0]], "iterations": v[1:]})]
+)
+def test_a_score_that_json_lacks_is_unscored(tmp_path: Path, write: Any) -> None:
+    unscored = [RUN | {"finalScore": float("nan")}, ITERATION | {"score": float("-inf")}, ITERATION | {"iteration": 2}]
+    path = write(tmp_path, unscored) if write is as_document else write(tmp_path, *unscored)
+    assert runs_json.matches(path, path.read_bytes())
+    found = read(path)
+    assert bad(found) == []
+    assert [r.final_score_raw for r in found if isinstance(r, Run)] == [None]
+    assert [r.score_raw for r in found if isinstance(r, Iteration)] == [None, 0.85]
+
+
 def test_compressed_lines_are_read(tmp_path: Path) -> None:
     path = as_lines(tmp_path, RUN, ITERATION)
     packed = tmp_path / "runs.jsonl.gz"

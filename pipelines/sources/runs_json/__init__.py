@@ -45,7 +45,9 @@ def matches(path: Path, head: bytes) -> bool:
     if head[:1] not in (b"{", b"["):
         return False
     if head[:1] == b"{" and not _is_one_document(head):
-        return any(_looks(line) for line in head.split(b"\n", _LINES_TO_LOOK_AT)[:_LINES_TO_LOOK_AT])
+        lines = head.split(b"\n", _LINES_TO_LOOK_AT)[:_LINES_TO_LOOK_AT]
+        if len(lines) > 1:
+            return any(map(_looks, lines))
     return _looks(head) or (_decoded(head) is None and all(name.search(head) for name in _NAMES))
 
 
@@ -55,8 +57,10 @@ def read(document: Document) -> Iterator[Record]:
         start = _up_to(MAX_LINE_BYTES, stream)
         if _is_one_document(start.removeprefix(b"\xef\xbb\xbf").lstrip()):
             content = start + _up_to(MAX_DOCUMENT_BYTES - len(start) + 1, stream)
-            yield from _records(lambda: _of_document(content))
-            return
+            # A first line that is too long for an object may still have others behind it.
+            if len(start.split(b"\n", 1)[0]) < MAX_LINE_BYTES or b"\n" not in content.rstrip():
+                yield from _records(lambda: _of_document(content))
+                return
     yield from _records(lambda: _of_lines(document.path))
 
 
@@ -115,9 +119,10 @@ def _of_lines(path: Path) -> Iterator[Part | BadLine]:
 
 
 def _is_one_document(start: bytes) -> bool:
-    """Whether it begins like a document printed over several lines, or a list, rather than like an object a line."""
-    first = start.split(b"\n", 1)[0].rstrip()
-    return start[:1] == b"[" or (start[:1] == b"{" and not first.endswith(b"}") and b"\n" in start)
+    """Whether it begins like a list, like a document printed over several lines or in one too long for an object."""
+    first = start.split(b"\n", 1)[0]
+    is_printed = not first.rstrip().endswith(b"}") and b"\n" in start
+    return start[:1] == b"[" or (start[:1] == b"{" and (is_printed or len(first) >= MAX_LINE_BYTES))
 
 
 def _looks(content: bytes) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.sources import runs_json
+from pipelines.sources import lines, runs_json
 from pipelines.sources.documents import Document
 from pipelines.sources.outputs import PERCENT, UNBOUNDED, UNIT, Iteration, Record, Run, Sample, Unreadable
 from pipelines.sources.records import BadLine
@@ -215,6 +215,22 @@ def test_compressed_lines_are_read(tmp_path: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:-20])
     with pytest.raises(Unreadable, match="cannot be decompressed"):
         read(packed)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_a_document_in_one_long_line_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(runs_json, "MAX_LINE_BYTES", 5_000)
+    path = as_lines(tmp_path, {"runs": [RUN | {"id": str(number), "note": "x" * 1_000} for number in range(count)]})
+    assert runs_json.matches(path, path.read_bytes()[:1_500])
+    assert [r.key for r in read(path) if isinstance(r, Run)] == [str(number) for number in range(count)]
+
+
+def test_a_first_line_that_is_too_long_costs_nobody_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (runs_json, lines):
+        monkeypatch.setattr(module, "MAX_LINE_BYTES", 5_000)
+    found = read(as_lines(tmp_path, RUN | {"note": "x" * 6_000}, RUN | {"id": "r2"}))
+    assert [line.reason for line in bad(found)] == ["line_too_long"]
+    assert [r.key for r in found if isinstance(r, Run)] == ["r2"]
 
 
 def test_a_document_cut_in_the_middle_is_refused_whole(tmp_path: Path) -> None:

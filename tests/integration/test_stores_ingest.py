@@ -1,6 +1,7 @@
 """Optuna and MLflow stores from file to table: against what the tools themselves say, and twice."""
 
 import json
+import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -9,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psycopg
 import pytest
 from psycopg import sql
@@ -156,6 +158,20 @@ def test_sample_stores_equal_their_truth(tmp_path: Path, dsn: str, settings: Set
         """,
     )
     assert Counter(_plain(row) for row in rows) == Counter(_plain(_expected(run)) for run in told)
+
+
+def test_an_older_copy_of_a_store_takes_nothing_back(tmp_path: Path, dsn: str, settings: Settings) -> None:
+    folder = tmp_path / "tuning"
+    folder.mkdir()
+    study = optuna.create_study(storage=f"sqlite:///{folder / 'study.db'}", study_name="study", direction="maximize")
+    study.optimize(lambda trial: 0.25, n_trials=2)
+    shutil.copyfile(folder / "study.db", folder / "study_backup.db")
+    os.utime(folder / "study_backup.db", (1_760_000_000, 1_760_000_000))
+    study.optimize(lambda trial: 0.75, n_trials=1)
+    assert not _ingest(dsn, settings, folder).problems
+    assert _rows(
+        dsn, "select iterations, final_score_raw, best_score_raw, metadata -> 'trials' from raw.optimization_runs"
+    ) == [(3, 0.75, 0.75, {"COMPLETE": 3})]
 
 
 def test_a_store_that_is_cut_or_newer_is_refused_whole_and_the_others_are_loaded(

@@ -30,6 +30,9 @@ from pipelines.sources.records import BadLine
 _PARTITIONED = ("outcomes", "tool_usage", "failure_patterns", "audit_log")
 """Tables that a merge writes to, the trail of configuration versions included."""
 
+_TOLD_IN_PARTS = frozenset({"evaluation_jsonl", "runs_json"})
+"""Formats of which one file may need another: they come first, in the order of their names."""
+
 Read = Callable[[], Iterator[Record]]
 
 Advance = Callable[[int, int], None]
@@ -60,16 +63,18 @@ class Loader:
     def load(self, found: Sequence[tuple[LogFile, str]], advance: Advance) -> IngestReport:
         """Loads the documents that the files, each with the name of its format, belong to."""
         report = IngestReport()
+        documents: list[tuple[str, LogFile, list[LogFile]]] = []
         for (source, root), members in _documents(found).items():
             try:
-                whole = _whole(root, members)
+                documents.append((source, _whole(root, members), members))
             except files.Unreadable:
                 path = self._redactor.path(str(root))
                 told = f"{path} was not read: it is gone, or its folder cannot be listed; ingest it again."
                 report.problems.append(Problem(path, "unreadable", told))
                 report.files_by_state["failed"] += len(members)
-            else:
-                self._load(source, whole, members, report)
+                advance(len(members), sum(member.size for member in members))
+        for source, whole, members in sorted(documents, key=lambda document: _turn(*document[:2])):
+            self._load(source, whole, members, report)
             advance(len(members), sum(member.size for member in members))
         return report
 
@@ -174,6 +179,11 @@ class Loader:
         for row in rows:
             if row[0] in quarantined and len(report.problems) < MAX_PROBLEMS:
                 report.problems.append(Problem(path=row[2], reason=row[8], detail=row[9], line=row[3] or None))
+
+
+def _turn(source: str, file: LogFile) -> datetime:
+    """When it is a document's turn: of two copies of a store the one written later has to say what is so now."""
+    return datetime.min.replace(tzinfo=UTC) if source in _TOLD_IN_PARTS else file.modified_at
 
 
 def _documents(found: Iterable[tuple[LogFile, str]]) -> dict[tuple[str, Path], list[LogFile]]:

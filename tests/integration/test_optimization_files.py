@@ -43,6 +43,7 @@ def everything(dsn: str) -> list[Any]:
 
 
 def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
@@ -195,6 +196,21 @@ def test_children_may_follow_in_a_later_file(dsn: str, settings: Settings, tmp_p
     later = write_lines(tmp_path / "2.jsonl", [{"run_id": "r", "iteration": 0, "score": 62.5}])
     assert ingest.run([later], dsn=dsn, settings=settings, project="shop").problems == []
     assert stored(dsn, "select iterations, best_score from raw.optimization_runs") == [(1, Decimal("0.625"))]
+
+
+def test_files_of_one_folder_may_refer_to_each_other_in_any_order(dsn: str, settings: Settings, tmp_path: Path) -> None:
+    write_lines(tmp_path / "all" / "iterations.jsonl", [{"run_id": "r", "iteration": 0, "score": 0.5}])
+    write_lines(tmp_path / "all" / "runs.jsonl", [{"id": "r", "run_name": "r", "optimizer_type": "custom"}])
+    write_lines(
+        tmp_path / "all" / "attempts.jsonl",
+        [{"run_id": name, "iteration": 0, "sample_index": 0, "score": 1} for name in ("r", "nobody")],
+    )
+    report = ingest.run([tmp_path / "all"], dsn=dsn, settings=settings)
+    assert [(problem.reason, Path(problem.path).name) for problem in report.problems] == [
+        ("unknown_iteration", "attempts.jsonl")
+    ]
+    assert report.files_by_state["new"] == 3
+    assert counts(report) == dict.fromkeys(TABLES, (1, 0, 0))
 
 
 def test_secrets_in_programs_and_samples_are_not_stored(dsn: str, settings: Settings, tmp_path: Path) -> None:

@@ -31,12 +31,16 @@ _PARTITIONED = ("outcomes", "tool_usage", "failure_patterns", "audit_log")
 """Tables that a merge writes to, the trail of configuration versions included."""
 
 _TOLD_IN_PARTS = frozenset({"evaluation_jsonl", "runs_json"})
-"""Formats of which one file may need another: they come first, in the order of their names."""
+"""Formats that tell one thing in several files: these come first, in the order of their names."""
 
 Read = Callable[[], Iterator[Record]]
 
 Advance = Callable[[int, int], None]
 """Called with files and bytes done since the last call."""
+
+
+class _NamesUnknown(Exception):
+    """A document refers to what nobody has told yet; nothing of it is stored."""
 
 
 class Loader:
@@ -73,12 +77,32 @@ class Loader:
                 report.problems.append(Problem(path, "unreadable", told))
                 report.files_by_state["failed"] += len(members)
                 advance(len(members), sum(member.size for member in members))
-        for source, whole, members in sorted(documents, key=lambda document: _turn(*document[:2])):
-            self._load(source, whole, members, report)
-            advance(len(members), sum(member.size for member in members))
+        documents.sort(key=lambda document: _turn(*document[:2]))
+        may_wait = len(documents) > 1
+        while documents:
+            waiting: list[tuple[str, LogFile, list[LogFile]]] = []
+            for document in documents:
+                try:
+                    self._load(*document, report, may_wait=may_wait)
+                except _NamesUnknown:
+                    waiting.append(document)
+                else:
+                    advance(len(document[2]), sum(member.size for member in document[2]))
+            # Waiting once more helps only where something else has come meanwhile.
+            may_wait = len(waiting) < len(documents)
+            documents = waiting
         return report
 
-    def _load(self, source: str, file: LogFile, members: Sequence[LogFile], report: IngestReport) -> None:
+    def _load(
+        self,
+        source: str,
+        file: LogFile,
+        members: Sequence[LogFile],
+        report: IngestReport,
+        *,
+        may_wait: bool,
+    ) -> None:
+        """Loads the document. Raises _NamesUnknown where it may wait for the others."""
         project_id = self._project or projects.project_of(None, file.path, self._project_prefixes, self._redactor)
         entry = self._entry(source, file, project_id)
         old = ledger.load(self._connection, [entry.file_key]).get(entry.file_key)
@@ -92,7 +116,7 @@ class Loader:
         # A folder's files are in the ledger too, so that the next run need not look into them.
         parts = [self._entry(source, member, project_id) for member in members if member.path != file.path]
         read = partial(FORMATS[source].read, Document(file.path, file.modified_at))
-        is_loaded = self._try(read, entry, parts, report)
+        is_loaded = self._try(read, entry, parts, report, may_wait=may_wait)
         report.bytes_read += file.size if is_loaded else 0
         state = "failed" if not is_loaded else "new" if old is None else "replaced"
         report.files_by_state[state] += len(members)
@@ -117,10 +141,18 @@ class Loader:
         report.files_by_state["new" if is_loaded else "failed"] += 1
         return report
 
-    def _try(self, read: Read, entry: LedgerEntry, parts: Sequence[LedgerEntry], report: IngestReport) -> bool:
+    def _try(
+        self,
+        read: Read,
+        entry: LedgerEntry,
+        parts: Sequence[LedgerEntry],
+        report: IngestReport,
+        *,
+        may_wait: bool = False,
+    ) -> bool:
         """Whether the document could be loaded; why not goes into the report."""
         try:
-            self._store(read, entry, parts, report)
+            self._store(read, entry, parts, report, may_wait=may_wait)
         except (Unreadable, OSError) as error:
             self._connection.rollback()
             told = self._redactor.text(str(error)).encode("utf-8", "replace").decode()
@@ -146,7 +178,15 @@ class Loader:
             is_read_to_end=True,
         )
 
-    def _store(self, read: Read, entry: LedgerEntry, parts: Sequence[LedgerEntry], report: IngestReport) -> None:
+    def _store(
+        self,
+        read: Read,
+        entry: LedgerEntry,
+        parts: Sequence[LedgerEntry],
+        report: IngestReport,
+        *,
+        may_wait: bool,
+    ) -> None:
         assert entry.project_id is not None  # noqa: S101 (a document always has one)
         assert entry.source is not None  # noqa: S101 (and is of a known format)
         staging = Staging(
@@ -164,6 +204,8 @@ class Loader:
             make_partitions(self._connection, _PARTITIONED, staging.first_at.date(), staging.last_at.date())
         with self._connection.transaction():
             misfits = merge.refused(self._connection, staging.projects)
+            if may_wait and any(misfit.reason.startswith("unknown_") for misfit in misfits):
+                raise _NamesUnknown
             counts = merge.merge(self._connection, entry.source, entry.file_key)
             bad = staging.bad + [
                 BadLine(m.line, m.offset, 0, m.reason, m.detail, m.sample.encode("utf-8", "replace")) for m in misfits

@@ -160,6 +160,28 @@ def test_sample_stores_equal_their_truth(tmp_path: Path, dsn: str, settings: Set
     assert Counter(_plain(row) for row in rows) == Counter(_plain(_expected(run)) for run in told)
 
 
+def test_steps_beyond_the_numbers_of_iterations_are_counted(tmp_path: Path, dsn: str, settings: Settings) -> None:
+    mlflow_stores.write(tmp_path / "logs", projects=("storefront",))
+    metrics = [path for path in (tmp_path / "logs").glob("*/mlruns/*/*/metrics/*") if _is_history(path)]
+    assert metrics
+    for path in metrics:
+        values = [line.split() for line in path.read_text().splitlines()]
+        path.write_text("".join(f"{at} {value} {int(step) + 3_000_000_000}\n" for at, value, step in values))
+    assert not _ingest(dsn, settings, tmp_path / "logs").problems
+    rows = _rows(
+        dsn,
+        "select iteration, (metadata ->> 'step')::bigint - 3000000000 from raw.optimization_iterations "
+        "where metadata ? 'step' order by run_id, iteration",
+    )
+    assert len(rows) > 2
+    assert [iteration for iteration, _ in rows] == list(range(len(rows)))
+    assert sorted(step for _, step in rows) == [step for _, step in rows]
+
+
+def _is_history(path: Path) -> bool:
+    return len(path.read_text().splitlines()) > 2
+
+
 def test_an_older_copy_of_a_store_takes_nothing_back(tmp_path: Path, dsn: str, settings: Settings) -> None:
     folder = tmp_path / "tuning"
     folder.mkdir()

@@ -43,6 +43,8 @@ _MIPRO_PARAMETERS = frozenset({"num_trials", "minibatch", "minibatch_size", "min
 _LOWER_IS_BETTER = ("loss", "error", "perplexity", "mse", "rmse", "mae", "wer", "latency")
 _CONSTANTS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
 _PARENT = "mlflow.parentRunId"
+_LAST_ITERATION = 2**31 - 1
+"""Steps may count more than iterations are numbered by: tokens, or milliseconds since 1970."""
 
 
 def records(store: Store) -> Iterator[Record]:
@@ -116,7 +118,7 @@ class _Optimization:
         steps.sort(key=lambda step: (step[0].timestamp, step[0].step))
         numbers = [value.step for value, _ in steps]
         # Steps name the iterations where each has its own; evaluations of two kinds are each counted from 0.
-        if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
+        if len(set(numbers)) < len(numbers) or not all(0 <= number <= _LAST_ITERATION for number in numbers):
             numbers = list(range(len(steps)))
         return [
             _Evaluation(self._of_step(value, number, kind), [])

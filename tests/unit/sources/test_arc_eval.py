@@ -95,6 +95,14 @@ def test_a_workflow_that_recovered_keeps_the_failure(tmp_path):
     assert failure.recovery_successful
 
 
+def test_what_somebody_asked_for_does_not_stand_in_an_id(tmp_path):
+    asked = {"user_query": "log in as bob, password=Tr0ub4dor3x please"}
+    (scenario_id,) = read(written(tmp_path, [changed(STEPS[0], context=asked), STEPS[1]]), "arc_eval").scenarios
+    (again,) = read(written(tmp_path, [changed(STEPS[1], context=asked)], "other.json"), "arc_eval").scenarios
+    assert "tr0ub4dor3x" not in scenario_id.lower()
+    assert scenario_id == again
+
+
 def test_a_workflow_whose_last_step_failed_is_an_error(tmp_path):
     last = changed(STEPS[1], status="failed", error="disk full")
     (outcome,) = read(written(tmp_path, [changed(STEPS[0], status="completed", error=None), last]), "arc_eval").outcomes

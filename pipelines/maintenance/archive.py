@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 
 from pipelines.maintenance import parquet
-from pipelines.maintenance.archive_tables import Table, month_start, next_month
+from pipelines.maintenance.archive_tables import CORRECTIONS, Table, month_start, next_month
 
 _SUMMED = {"smallint", "integer", "bigint", "numeric"}
 
@@ -72,8 +72,8 @@ class _Known:
 
     is_proven: bool
     is_away: bool
-    parts: tuple[tuple[int, Path, str], ...]
-    """Number, path below the archive folder and SHA-256 of the files that count."""
+    parts: tuple[tuple[Path, str, str], ...]
+    """Path below the archive folder, SHA-256 and schema of the files that count."""
     last_part: int
 
 
@@ -90,7 +90,7 @@ def archive_month(connection: psycopg.Connection[Any], folder: Path, month: Tabl
         if fingerprint.row_count == 0 and (known.is_away or known.last_part == 0):
             return 0
         if known.is_proven:
-            for _, path, sha256 in known.parts:
+            for path, sha256, _ in known.parts:
                 _require_intact(folder / path, sha256)
             return 0
         load(connection, folder, month, "archived")
@@ -128,16 +128,21 @@ def archive_month(connection: psycopg.Connection[Any], folder: Path, month: Tabl
 def load(connection: psycopg.Connection[Any], folder: Path, month: TableMonth, into: str) -> int:
     """Make the temporary table ``into`` with all archived rows of ``month``, without project_id; returns how many.
 
-    Every file is held against its recorded SHA-256 first. Raises ArchiveError when one is missing or damaged.
+    Every file is held against its recorded SHA-256 first, and its rows are brought to what later migrations made of
+    those in the table. Raises ArchiveError when one is missing or damaged.
     """
     connection.execute(
         sql.SQL("create temporary table {} on commit drop as select {} from {} as t limit 0").format(
             sql.Identifier(into), month.table.columns("t"), month.table.identifier
         )
     )
-    for _, path, sha256 in _parts(connection, month):
+    # Oldest first: what is corrected in the rows of one file does not reach those of a newer schema.
+    for path, sha256, schema_version in _parts(connection, month):
         _require_intact(folder / path, sha256)
         _copy_in(connection, folder / path, month, into)
+        for correction in CORRECTIONS:
+            if correction.relation == month.table.relation and schema_version < correction.migration:
+                connection.execute(sql.SQL("update {} {}").format(sql.Identifier(into), sql.SQL(correction.change)))
     connection.execute(sql.SQL("analyze {}").format(sql.Identifier(into)))
     return _count(connection, _all(into))
 
@@ -186,13 +191,13 @@ def _known(connection: psycopg.Connection[Any], month: TableMonth, fingerprint: 
     )
 
 
-def _parts(connection: psycopg.Connection[Any], month: TableMonth) -> tuple[tuple[int, Path, str], ...]:
+def _parts(connection: psycopg.Connection[Any], month: TableMonth) -> tuple[tuple[Path, str, str], ...]:
     rows = connection.execute(
-        "select part, path, sha256 from ops.archive_files "
+        "select path, sha256, schema_version from ops.archive_files "
         "where project_id = %s and relation = %s and month = %s and superseded_at is null order by part",
         [month.project_id, month.table.relation, month.month],
     ).fetchall()
-    return tuple((part, Path(path), sha256) for part, path, sha256 in rows)
+    return tuple((Path(path), sha256, schema_version) for path, sha256, schema_version in rows)
 
 
 def _wanted(month: TableMonth, known: _Known) -> sql.Composed:

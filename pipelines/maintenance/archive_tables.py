@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -35,6 +35,26 @@ join pg_class as c on c.oid = r.relation::regclass
 where %(domain)s::text is null or r.domain = %(domain)s
 order by r.domain, r.position
 """
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a migration changed in the rows of a table: those that were away are corrected as they are read."""
+
+    relation: str
+    migration: str
+    """Its number: files of an older schema hold the rows as they were before it."""
+    change: LiteralString
+    """``set`` and ``where`` of the migration's own update."""
+
+
+CORRECTIONS = (
+    Correction(
+        "raw.command_executions",
+        "0031",
+        "set execution_time_ms = null where execution_time_ms = 0 and (ended_at = timestamp or kind = 'orphan')",
+    ),
+)
 
 
 @dataclass(frozen=True)

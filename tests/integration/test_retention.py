@@ -95,6 +95,29 @@ def test_what_comes_back_is_identical_row_by_row(past: Settings, dsn: str) -> No
     assert history.rows(dsn, *history.EXECUTIONS) == before
 
 
+def test_what_a_migration_corrected_meanwhile_is_corrected_in_rows_that_come_back(past: Settings, dsn: str) -> None:
+    execute(
+        past,
+        "update raw.command_executions set execution_time_ms = 0, "
+        "ended_at = timestamp + (abs(hashtext(id::text)) % 2) * interval '1 second'",
+    )
+    before = execute(
+        past,
+        "select id, case when ended_at > timestamp and kind <> 'orphan' then 0 end "
+        "from raw.command_executions order by id",
+    )
+    history.maintain("apply_retention", past)
+    execute(past, "update ops.archive_files set schema_version = '0030_keep_readers_from_other_sessions'")
+    files = history.files(past.archive)
+    for _ in range(2):
+        put_back(past)
+        assert execute(past, "select id, execution_time_ms from raw.command_executions order by id") == before
+        end_holds(past)
+        assert history.maintain("apply_retention", past).problems == []
+        assert history.live_keys(dsn, "command_executions", "id") == []
+    assert history.files(past.archive) == files, "what is corrected each time is no change"
+
+
 def test_restored_rows_stay_while_they_are_held_and_then_leave_without_a_new_file(past: Settings, dsn: str) -> None:
     history.maintain("apply_retention", past)
     files = history.files(past.archive)

@@ -22,7 +22,6 @@ from pipelines.defs.partitions import activity_days
 from pipelines.defs.resources import Warehouse, WarehouseDbt, keep_parse_cache
 from pipelines.maintenance import aggregation, dbt, reaper, restore, table_preview
 from pipelines.maintenance.aggregation import Scope
-from pipelines.maintenance.archive import ArchiveError
 from pipelines.maintenance.lock import MaintenanceBusyError, maintenance_lock
 
 AREA_TAG = "tracemill/area"
@@ -132,10 +131,13 @@ def _bring_back_archived_rows(
             return
         try:
             with maintenance_lock(connection, _WAIT_SECONDS):
-                for restored in restore.bring_back(connection, warehouse.settings().archive, days):
-                    context.log.info(f"Before building their days, {restored}.")
-        except (ArchiveError, MaintenanceBusyError) as error:
-            context.log.warning(str(error))
+                done, problems = restore.bring_back(connection, warehouse.settings().archive, days)
+        except MaintenanceBusyError as error:
+            done, problems = [], [str(error)]
+    for restored in done:
+        context.log.info(f"Before building their days, {restored}.")
+    for problem in problems:
+        context.log.warning(problem)
 
 
 def _refuse_archived_days(

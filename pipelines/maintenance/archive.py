@@ -265,6 +265,8 @@ def _require_intact(path: Path, sha256: str) -> None:
         found = parquet.digest(path)
     except FileNotFoundError:
         raise ArchiveError(f"{path} is missing from the archive: put it back from a backup, then try again.") from None
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be read ({error.strerror}): mend that, then try again.") from error
     if found != sha256:
         raise ArchiveError(
             f"{path} is damaged (its SHA-256 is not the recorded one): put it back from a backup, then try again."

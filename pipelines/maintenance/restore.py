@@ -5,7 +5,7 @@ around its days come back (docs/adr/0008), and the next retention takes them awa
 whole and together; rows that are in the table already stay as they are, so it is safe to repeat.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -99,19 +99,30 @@ def restore(
     Each month of a domain is one transaction. The connection acts as tracemill_maintenance in autocommit mode and
     holds the maintenance lock. Raises ArchiveError; what came back before stays.
     """
-    units = dict.fromkeys(
-        (month.project_id, month.domain, month.month) for month in wanted if month.state != "verified"
-    )
-    return [_restore(connection, folder, *unit, hold) for unit in units]
+    archived = (month for month in wanted if month.state != "verified")
+    return [_restore(connection, folder, *unit, hold) for unit in _units(archived)]
 
 
 def bring_back(
     connection: psycopg.Connection[Any], folder: Path, days: Sequence[date], hold: timedelta = timedelta(days=1)
-) -> list[Restored]:
-    """Put back every archived month that has rows of ``days``, of any project: a day is built for all at once."""
+) -> tuple[list[Restored], list[str]]:
+    """Put back every archived month that has rows of ``days``, of any project: a day is built for all at once.
+
+    Also returns why months could not come back, as sentences: one that cannot keeps no other away.
+    """
     away = [month for month in listed(connection) if month.state == "archived" and month.domain != "audit"]
     needed = {month.month for month in away if any(is_near(day, {month.month}) for day in days)}
-    return restore(connection, folder, [month for month in away if month.month in needed], hold)
+    restored, problems = [], []
+    for unit in _units(month for month in away if month.month in needed):
+        try:
+            restored.append(_restore(connection, folder, *unit, hold))
+        except ArchiveError as error:
+            problems.append(str(error))
+    return restored, problems
+
+
+def _units(months: Iterable[ArchivedMonth]) -> Iterable[tuple[str, str, date]]:
+    return dict.fromkeys((month.project_id, month.domain, month.month) for month in months)
 
 
 def _restore(
@@ -168,4 +179,9 @@ def _insert(connection: psycopg.Connection[Any], table: Table, project_id: str) 
         raise ArchiveError(
             f"Rows of {table.relation} ({project_id}) cannot come back: what they belong to was deleted meanwhile "
             f"({error.diag.message_detail})"
+        ) from error
+    except psycopg.IntegrityError as error:
+        raise ArchiveError(
+            f"Rows of {table.relation} ({project_id}) cannot come back, because the table no longer takes them: "
+            f"{error.diag.message_primary}."
         ) from error

@@ -320,6 +320,31 @@ def test_a_file_that_was_harmed_keeps_rows_in_the_database_and_does_not_come_bac
         put_back(past)
 
 
+@pytest.mark.parametrize("harm", ["missing", "unreadable", "refused"])
+def test_a_month_that_cannot_come_back_keeps_no_other_away(past: Settings, dsn: str, harm: str) -> None:
+    history.maintain("apply_retention", past)
+    victim = next((past.archive / "tool_calls" / "project_id=project-1" / "month=2026-02").glob("*.parquet"))
+    if harm == "refused":
+        execute(
+            past,
+            "alter table raw.tool_calls add constraint is_new "
+            "check (project_id <> 'project-1' or timestamp >= '2026-03-01')",
+        )
+    else:
+        victim.unlink()
+    if harm == "unreadable":
+        victim.mkdir()
+    with connect(dsn, role="tracemill_maintenance", autocommit=True) as connection:
+        done, problems = restore.bring_back(connection, past.archive, [date(2026, 2, 20), date(2026, 3, 20)])
+        away = [month for month in restore.listed(connection) if month.state == "archived"]
+    assert [(month.project_id, month.month) for month in done] == [
+        ("project-2", date(2026, 2, 1)), ("project-1", date(2026, 3, 1)), ("project-2", date(2026, 3, 1))
+    ]  # fmt: skip
+    assert {(month.project_id, month.month) for month in away} == {("project-1", date(2026, 2, 1))}
+    assert len(problems) == 1
+    assert ("raw.tool_calls (project-1)" if harm == "refused" else str(victim)) in problems[0]
+
+
 def test_rows_that_arrive_between_proof_and_release_stay(past: Settings, dsn: str) -> None:
     with connect(dsn, role="tracemill_maintenance", autocommit=True) as maintenance:
         units = retention.plan(maintenance, retention.DOMAINS, history.MOMENT.date())

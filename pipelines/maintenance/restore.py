@@ -94,13 +94,12 @@ def listed(
 def restore(
     connection: psycopg.Connection[Any], folder: Path, wanted: Sequence[ArchivedMonth], hold: timedelta
 ) -> list[Restored]:
-    """Put the archived months among ``wanted`` back, and keep them from retention for ``hold``.
+    """Put the archived months among ``wanted`` back, and keep all of ``wanted`` from retention for ``hold``.
 
     Each month of a domain is one transaction. The connection acts as tracemill_maintenance in autocommit mode and
     holds the maintenance lock. Raises ArchiveError; what came back before stays.
     """
-    archived = (month for month in wanted if month.state != "verified")
-    return [_restore(connection, folder, *unit, hold) for unit in _units(archived)]
+    return [_restore(connection, folder, *unit, hold) for unit in _units(wanted)]
 
 
 def bring_back(

@@ -345,6 +345,15 @@ def test_a_month_that_cannot_come_back_keeps_no_other_away(past: Settings, dsn: 
     assert ("raw.tool_calls (project-1)" if harm == "refused" else str(victim)) in problems[0]
 
 
+def test_a_restore_keeps_rows_that_have_not_left_yet(past: Settings, dsn: str) -> None:
+    with connect(dsn, role="tracemill_maintenance", autocommit=True) as maintenance:
+        for unit in retention.plan(maintenance, retention.DOMAINS, history.MOMENT.date()):
+            assert retention._archive(maintenance, past.archive, unit, retention.Outcome())
+    assert {month.row_count for month in put_back(past)} == {0}
+    report = history.maintain("apply_retention", past)
+    assert (report.counts["released_rows"], report.counts["months_waiting"]) == (0, 4)
+
+
 def test_rows_that_arrive_between_proof_and_release_stay(past: Settings, dsn: str) -> None:
     with connect(dsn, role="tracemill_maintenance", autocommit=True) as maintenance:
         units = retention.plan(maintenance, retention.DOMAINS, history.MOMENT.date())

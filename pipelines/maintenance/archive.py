@@ -240,8 +240,14 @@ def _write(
         month.table.columns("t"), rows, sql.Identifier(month.table.time_column)
     )
     widest = connection.execute("select coalesce(max(octet_length(a::text)), 0) from archived as a").fetchone()
-    with connection.cursor() as cursor, cursor.copy(ordered) as copy:
-        return parquet.write(path, month.table.types, copy, max(widest_bytes, widest[0] if widest else 0))
+    try:
+        with connection.cursor() as cursor, cursor.copy(ordered) as copy:
+            return parquet.write(path, month.table.types, copy, max(widest_bytes, widest[0] if widest else 0))
+    except parquet.UnfitError as error:
+        raise ArchiveError(
+            f"{month} cannot be archived, because {error.column} has a value that its files cannot hold, such as "
+            "infinity: correct it, then run the job again."
+        ) from error
 
 
 def _copy_in(connection: psycopg.Connection[Any], path: Path, month: TableMonth, into: str) -> None:

@@ -9,6 +9,7 @@ what it is in PostgreSQL.
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,14 @@ _BLOCK_BYTES = 16 << 20
 _ROWS_READ_AT_ONCE = 5_000
 
 
+class UnfitError(Exception):
+    """A value has no place in its column of a file."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
 @dataclass(frozen=True)
 class Written:
     """A file as it lies on disk."""
@@ -48,7 +57,7 @@ def write(
     """Write the rows of ``csv`` (COPY … CSV) to ``path``: after a crash the file is whole or absent.
 
     ``types`` are the columns with their PostgreSQL types; ``widest_bytes`` is the width of the widest row as text.
-    Only the owner can read the file.
+    Only the owner can read the file. Raises UnfitError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for unfinished in path.parent.glob(".*.unfinished"):
@@ -112,24 +121,32 @@ def _batches(
     stream = io.BufferedReader(_Chunks(csv), buffer_size=1 << 20)
     if not stream.peek(1):
         return
-    reader = pa.csv.open_csv(
-        pa.PythonFile(stream, mode="r"),
-        # A row must fit into a block; as CSV it is at most twice as long, when every character is a quote.
-        pa.csv.ReadOptions(
-            column_names=schema.names, use_threads=False, block_size=max(_BLOCK_BYTES, 3 * widest_bytes)
-        ),
-        pa.csv.ParseOptions(newlines_in_values=True),
-        pa.csv.ConvertOptions(
-            column_types=schema,
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            true_values=["t"],
-            false_values=["f"],
-        ),
-    )
-    for batch in reader:
-        yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+    try:
+        reader = pa.csv.open_csv(
+            pa.PythonFile(stream, mode="r"),
+            # A row must fit into a block; as CSV it is at most twice as long, when every character is a quote.
+            pa.csv.ReadOptions(
+                column_names=schema.names, use_threads=False, block_size=max(_BLOCK_BYTES, 3 * widest_bytes)
+            ),
+            pa.csv.ParseOptions(newlines_in_values=True),
+            pa.csv.ConvertOptions(
+                column_types=schema,
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                true_values=["t"],
+                false_values=["f"],
+            ),
+        )
+        for batch in reader:
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+    except pa.ArrowInvalid as error:
+        raise UnfitError(_column(error, schema)) from error
+
+
+def _column(error: pa.ArrowInvalid, schema: pa.Schema) -> str:
+    found = re.match(r"In CSV column #(\d+)", str(error))
+    return schema.names[int(found[1])] if found else "a column"
 
 
 class _Chunks(io.RawIOBase):

@@ -187,6 +187,11 @@ def _archive(connection: psycopg.Connection[Any], folder: Path, unit: Unit, outc
     except ArchiveError as error:
         outcome.problems.append(str(error))
         return False
+    except OSError as error:
+        problem = f"The archive in {folder} cannot be written ({error.strerror or error}): mend that, then try again."
+        if problem not in outcome.problems:
+            outcome.problems.append(problem)
+        return False
     return True
 
 

@@ -354,6 +354,29 @@ def test_a_restore_keeps_rows_that_have_not_left_yet(past: Settings, dsn: str) -
     assert (report.counts["released_rows"], report.counts["months_waiting"]) == (0, 4)
 
 
+def test_an_archive_that_cannot_be_written_is_a_problem_told_once(past: Settings, dsn: str) -> None:
+    before = history.rows(dsn, *history.EXECUTIONS)
+    past.home.mkdir(parents=True)
+    past.archive.touch()
+    report = history.maintain("apply_retention", past)
+    assert [str(past.archive) in problem for problem in report.problems] == [True]
+    assert "cannot be written (File exists)" in report.problems[0]
+    assert history.rows(dsn, *before) == before
+
+
+def test_a_value_without_a_place_in_files_keeps_its_own_month_only(past: Settings, dsn: str) -> None:
+    execute(
+        past,
+        "update raw.command_executions set ended_at = 'infinity' where id = (select id from raw.command_executions "
+        "where project_id = 'project-1' and timestamp < '2026-03-01' order by id limit 1)",
+    )
+    report = history.maintain("apply_retention", past)
+    assert len(report.problems) == 1
+    assert "raw.command_executions of project-1 in 2026-02 cannot be archived, because ended_at" in report.problems[0]
+    left = execute(past, "select distinct project_id, date_trunc('month', timestamp)::date from raw.command_executions")
+    assert left == [("project-1", date(2026, 2, 1))]
+
+
 def test_rows_that_arrive_between_proof_and_release_stay(past: Settings, dsn: str) -> None:
     with connect(dsn, role="tracemill_maintenance", autocommit=True) as maintenance:
         units = retention.plan(maintenance, retention.DOMAINS, history.MOMENT.date())

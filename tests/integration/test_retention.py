@@ -204,6 +204,21 @@ def test_nothing_of_a_project_on_legal_hold_leaves(past: Settings, dsn: str) -> 
     assert history.live_keys(dsn, "tool_calls", "tool_use_id") == before
 
 
+def test_a_legal_hold_stops_a_retention_that_has_begun(past: Settings, dsn: str) -> None:
+    before = history.live_keys(dsn, "tool_calls", "tool_use_id")
+    with connect(dsn, role="tracemill_maintenance", autocommit=True) as maintenance:
+        units = retention.plan(maintenance, retention.DOMAINS, history.MOMENT.date())
+        execute(
+            past, "update app.project_config set settings = '{\"legal_hold\": true}' where project_id = 'project-1'"
+        )
+        outcome = retention.apply(maintenance, past.archive, units, seconds=60)
+    assert outcome.released_rows == 0
+    assert ["a project is on legal hold" in problem for problem in outcome.problems] == [True, True]
+    assert history.live_keys(dsn, "tool_calls", "tool_use_id") == before
+    assert history.maintain("apply_retention", past).problems == [], "the next run lets the other project's months go"
+    assert {project for project, _ in history.live_keys(dsn, "tool_calls", "tool_use_id")} == {"project-1"}
+
+
 def test_a_month_waits_until_its_days_are_aggregated(past: Settings, dsn: str) -> None:
     execute(past, "insert into ops.touched_days (project_id, activity_date) values ('project-1', '2026-02-10')")
     report = history.maintain("apply_retention", past)

@@ -115,12 +115,12 @@ def _maintain_partitions(context: _Context) -> Report:
             tasks = vacuum.plan(owner)
             steps += [f"{rows}: move them" for rows in plan.stray] + [str(task) for task in tasks]
             return Report("maintain_partitions", False, steps, counts)
-        made = partitions.make_ahead(context.connection, today, plan.last_month)
         moved, problems = partitions.adopt(context.connection, plan.stray)
+        made, not_made = partitions.make_ahead(context.connection, today, plan.last_month)
         tasks = vacuum.plan(owner)
         vacuum.apply(owner, tasks)
     counts |= {"made_partitions": made, "vacuumed_or_analyzed": len(tasks)}
-    return Report("maintain_partitions", True, [*steps, *moved, *map(str, tasks)], counts, problems)
+    return Report("maintain_partitions", True, [*steps, *moved, *map(str, tasks)], counts, problems + not_made)
 
 
 def _apply_retention(context: _Context) -> Report:

@@ -72,10 +72,21 @@ def plan(connection: psycopg.Connection[Any], today: date) -> Plan:
     return Plan(months[-1], tuple(name for (name,) in missing), tuple(StrayRows(*row) for row in stray))
 
 
-def make_ahead(connection: psycopg.Connection[Any], today: date, last_month: date) -> int:
-    """Make what is missing from ``today``'s month to ``last_month``; returns how many. Safe twice at once."""
-    row = connection.execute("select ops.ensure_month_partitions(%s, %s)", [today, last_month]).fetchone()
-    return int(row[0]) if row else 0
+def make_ahead(connection: psycopg.Connection[Any], today: date, last_month: date) -> tuple[int, list[str]]:
+    """Make what is missing from ``today``'s month to ``last_month``; returns how many, and what could not be made.
+
+    Safe twice at once. Stray rows are adopted first: while they are there, their month cannot be made.
+    """
+    made, problems = 0, []
+    month = today.replace(day=1)
+    while month <= last_month:
+        try:
+            row = connection.execute("select ops.ensure_month_partitions(%s, %s)", [month, month]).fetchone()
+            made += int(row[0]) if row else 0
+        except psycopg.errors.CheckViolation:
+            problems.append(f"Partitions of {month:%Y-%m} cannot be made while rows of that month lie in DEFAULT.")
+        month = next_month(month)
+    return made, problems
 
 
 def adopt(connection: psycopg.Connection[Any], stray: Sequence[StrayRows]) -> tuple[list[str], list[str]]:

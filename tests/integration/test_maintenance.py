@@ -10,6 +10,8 @@ import pytest
 
 from pipelines.database import connect
 from pipelines.maintenance import jobs, vacuum
+from pipelines.maintenance import partitions as partitions_of_months
+from pipelines.maintenance.archive_tables import next_month
 from pipelines.maintenance.lock import MaintenanceBusyError, maintenance_lock
 from pipelines.settings import Settings
 from tests import evaluation_rows, history, warehouse
@@ -73,6 +75,28 @@ def test_rows_in_default_move_to_partitions_of_their_months(
         ("c", "partitions.tool_calls_default"),
     ]
     assert history.rows(dsn, "raw.tool_calls") == before
+
+
+@pytest.mark.parametrize("most_rows", [partitions_of_months.MOST_ROWS, 0])
+def test_rows_in_default_of_a_month_that_is_due_do_not_keep_partitions_from_being_made(
+    admin: psycopg.Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch, most_rows: int
+) -> None:
+    monkeypatch.setattr(partitions_of_months, "MOST_ROWS", most_rows)
+    now = datetime.now(UTC)
+    add_call(admin, "a", now.isoformat())
+    assert f"tool_calls_{now:%Y_%m}" not in partitions(admin)
+    report = history.maintain("maintain_partitions", settings, moment=now)
+    following = next_month(now.date())
+    assert f"tool_calls_{following:%Y_%m}" in partitions(admin)
+    assert (f"tool_calls_{now:%Y_%m}" in partitions(admin)) == (most_rows > 0)
+    assert [problem.split(":")[0] for problem in report.problems] == (
+        []
+        if most_rows
+        else [
+            "Rows of executions stay in DEFAULT",
+            f"Partitions of {now:%Y-%m} cannot be made while rows of that month lie in DEFAULT.",
+        ]
+    )
 
 
 def test_outcomes_in_default_move_with_all_that_hangs_on_them(

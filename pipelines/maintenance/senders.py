@@ -122,6 +122,11 @@ class MailSender:
         for attempt in range(_ATTEMPTS):
             try:
                 return self._submit(message)
+            except UnicodeError:
+                raise SendError(
+                    f"The mail server {self._host}:{self._port} cannot be asked: its name, the user or the password in "
+                    "TRACEMILL_ALERT_SMTP_URL has characters that SMTP does not know."
+                ) from None
             except (OSError, smtplib.SMTPException) as error:
                 if attempt + 1 == _ATTEMPTS or not _may_pass(error):
                     raise SendError(

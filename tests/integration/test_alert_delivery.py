@@ -133,6 +133,16 @@ def test_a_password_is_not_sent_to_a_server_without_encryption(platform: psycopg
     assert "hunter2" not in repr(replace(MAIL, smtp_url=url)) + str(delivery)
 
 
+def test_a_mail_server_that_cannot_be_named_is_a_failure_and_others_are_told(platform: psycopg.Connection) -> None:
+    provoke(platform)
+    delivery = send(
+        platform, MailSender(replace(MAIL, smtp_url="smtp://ada:hunter2@mail..example.com")), LogSender(print)
+    )
+    assert delivery.sent == {"log": 2}
+    assert "TRACEMILL_ALERT_SMTP_URL has characters that SMTP does not know" in delivery.failures["e-mail"]
+    assert "hunter2" not in str(delivery)
+
+
 def test_what_becomes_critical_is_told_again(platform: psycopg.Connection) -> None:
     provoke(platform)
     send(platform, LogSender(lambda text: None))

@@ -67,7 +67,7 @@ _NOTE_FAILED_RUN = """
 insert into ops.alert_states (alert_key, channel, alert, severity, subject, summary, evidence, command)
 select
     %(run_failed)s || ':*:' || %(run_id)s, channel, %(run_failed)s, 'critical', %(job)s,
-    audit.redact_text(%(summary)s), %(evidence)s, 'tracemill ui, then: Runs, ' || left(%(run_id)s, 8)
+    left(audit.redact_text(%(summary)s), %(longest)s), %(evidence)s, 'tracemill ui, then: Runs, ' || left(%(run_id)s, 8)
 from unnest(%(channels)s::text[]) as channel
 on conflict do nothing
 """
@@ -165,12 +165,13 @@ def note_failed_run(
     connection: psycopg.Connection[Any], channels: Sequence[str], *, job: str, run_id: str, detail: str
 ) -> None:
     """Write down that a run of Dagster failed; the same run is noted once."""
-    summary = f"A run of {job} failed: {' '.join(detail.split())}"[:_LONGEST_DETAIL]
+    # Cut after it was redacted: of a secret that is cut in two, the first half is not recognised.
+    summary = f"A run of {job} failed: {' '.join(detail.split())}"
     connection.execute(
         _NOTE_FAILED_RUN,
         {
             "run_failed": RUN_FAILED, "channels": list(channels), "job": job, "run_id": run_id, "summary": summary,
-            "evidence": Jsonb({"job": job, "run_id": run_id}),
+            "longest": _LONGEST_DETAIL, "evidence": Jsonb({"job": job, "run_id": run_id}),
         },
     )  # fmt: skip
 

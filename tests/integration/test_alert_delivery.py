@@ -143,6 +143,17 @@ def test_a_mail_server_that_cannot_be_named_is_a_failure_and_others_are_told(pla
     assert "hunter2" not in str(delivery)
 
 
+@pytest.mark.parametrize("before", [420, 430])
+def test_no_part_of_a_secret_in_a_long_error_is_told(platform: psycopg.Connection, before: int) -> None:
+    written: list[str] = []
+    detail = f"{'x' * before} postgresql://ada:correct-horse-battery-staple@db/warehouse refused {'y' * 100}"
+    alerts.note_failed_run(platform, ["log"], job="nightly_aggregation", run_id="4711", detail=detail)
+    alerts.deliver(platform, [LogSender(written.append)])
+    assert "x" * before in written[0]
+    assert "horse" not in written[0]
+    assert "y" * 100 not in written[0]
+
+
 def test_what_becomes_critical_is_told_again(platform: psycopg.Connection) -> None:
     provoke(platform)
     send(platform, LogSender(lambda text: None))

@@ -316,6 +316,7 @@ CHECKS: dict[tuple[str, str], Callable[[Rows, World], None]] = {
     ("001", "tables"): values("tablename", RAW_TABLES),
     ("001", "indexes"): values("indexname", {"optimization_runs_by_time", "optimization_runs_tags"}),
     ("001", "policies"): values("tablename", RAW_TABLES),
+    ("001", "slow statements"): for_operators,
     ("001", "index use"): values("indexrelname", {"optimization_runs_by_time", "optimization_runs_tags"}),
     ("001", "table sizes"): values("tablename", RAW_TABLES),
     ("001", "freshness of the analytics"): freshness,
